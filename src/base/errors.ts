@@ -1,0 +1,40 @@
+/** The stable codes of {@link MixtabError}; a message may change, a code does not. */
+export type ErrorCode =
+  | "no-webgpu" // no adapter, or no navigator.gpu
+  | "insecure-context" // WebGPU, IndexedDB locks and hashing need https or localhost
+  | "device-lost"
+  | "out-of-memory" // the GPU refused an allocation
+  | "not-found" // 404, or a missing file
+  | "http" // any other status
+  | "no-range" // the server does not answer Range requests with 206
+  | "network" // a connection that stays cut
+  | "bad-json"
+  | "bad-safetensors"
+  | "bad-config"
+  | "unsupported-model"
+  | "unsupported-quantization"
+  | "missing-tensor"
+  | "missing-shard"
+  | "bad-tokenizer"
+  | "bad-template"
+  | "bad-messages" // the chat template refuses the conversation
+  | "bad-request" // an option of the wrong type or out of range
+  | "unsupported-option" // an option that is not there yet
+  | "budget-too-small"
+  | "empty-prompt"
+  | "prompt-too-long"
+  | "store" // IndexedDB refuses to open
+  | "quota" // the store is full
+  | "corrupt-record" // stored bytes do not match their hash
+  | "closed"; // the engine was closed
+
+/** An error of the user's world: what is wrong, and in `message` also what to do next. */
+export class MixtabError extends Error {
+  override readonly name = "MixtabError";
+  readonly code: ErrorCode;
+
+  constructor(code: ErrorCode, message: string, cause?: unknown) {
+    super(message, cause === undefined ? undefined : { cause });
+    this.code = code;
+  }
+}

@@ -1,0 +1,192 @@
+/**
+ * The vocabulary: what a model can say. Two speakers understand it, `cpu.ts` (the meaning) and `gpu.ts` (the speed).
+ *
+ * Letters, everywhere in mixtab: T tokens in this step, S tokens in the cache, D model width, H query heads, K key/value
+ * heads, C head width, F expert width, E experts, A experts per token, V vocabulary.
+ */
+import type { ExpertLayout, Matrix } from "../base/matrix.ts";
+
+/** "No layer", "no slot", "no owner". */
+export const NONE = 0xffffffff;
+
+/** The most tokens a step may carry: the largest bucket. */
+export const MAX_CHUNK = 256;
+
+/** Widest attention head the kernels take; any multiple of 8 up to it. */
+export const MAX_HEAD_WIDTH = 256;
+
+declare const tensorBrand: unique symbol;
+/** An activation [rows, width] in f32; rows are the step's tokens, or only its last one (after `lastRow`). */
+export interface Tensor {
+  readonly [tensorBrand]: never;
+  readonly rows: "tokens" | "last";
+  readonly width: number;
+}
+
+/** A dense matrix (or a vector: one row) that stays on the device. */
+export interface Weight {
+  readonly matrix: Matrix;
+}
+
+/** Keys and values of one layer: a ring of `ring` positions, each `width` = K * C numbers; position p lies at p % ring. */
+export interface Cache {
+  readonly ring: number;
+  readonly width: number;
+  /** A query at t sees the keys s with t - window < s <= t; null: all s <= t. */
+  readonly window: number | null;
+}
+
+/** The expert pool's memory: equal slots of `bytes`, a table (layer, expert) -> slot, and each slot's owner. */
+export interface Slots {
+  readonly count: number;
+  readonly bytes: number;
+  readonly layers: number;
+  readonly experts: number;
+  /** Writes a record to the beginning of a slot. */
+  write(slot: number, record: Uint8Array<ArrayBuffer>): void;
+  /** Names the slot's owner: layer * experts + expert, or NONE. */
+  own(slot: number, owner: number): void;
+  /** Writes the table: where (layer, expert) lies, or NONE. */
+  map(layer: number, expert: number, slot: number): void;
+}
+
+/** One sparse feed-forward layer: E experts, each token served by the A best. */
+export interface MoeLayer {
+  /** Counted over the MoE layers of the model, from 0. */
+  readonly index: number;
+  readonly experts: number;
+  readonly top: number;
+  /** Whether the chosen weights are divided by their sum. */
+  readonly renormalise: boolean;
+  readonly expert: ExpertLayout;
+  readonly slots: Slots;
+}
+
+/**
+ * The verbs. All are synchronous: they record what a step will do, none runs. None takes a number that changes from step to step:
+ * position, token count, ids and sampling live in the {@link Step}.
+ */
+export interface Ops {
+  /** y[t] = w[id of token t]. w [V, D] in any encoding -> [T, D]. */
+  embed(w: Weight): Tensor;
+  /** y[t] = w * x[t] / sqrt(mean(x[t]²) + eps). w [D] f32. (Zhang and Sennrich 2019) */
+  rmsNorm(x: Tensor, w: Weight, eps: number): Tensor;
+  /** y[t] = w x[t]. w [out, in] in any encoding. */
+  linear(x: Tensor, w: Weight): Tensor;
+  /**
+   * Rotates each head of x [T, heads * C] by its token's position; pairs (i, i + C/2).
+   * table [positions, C] f32: row p is cos(p θ_i), i < C/2, then sin(p θ_i). (Su et al. 2021; pairing of transformers)
+   */
+  rope(x: Tensor, table: Weight): Tensor;
+  /**
+   * Writes k and v of the step's tokens to the cache, then y = softmax(q·k / sqrt(C)) v, causal, over the cache's window. q [T, H * C], k and v
+   * [T, K * C]; query head h reads key/value head floor(h K / H). `headWidth` is C.
+   */
+  attend(q: Tensor, k: Tensor, v: Tensor, cache: Cache, headWidth: number): Tensor;
+  /** y = silu(gate) * up, elementwise; silu(z) = z / (1 + exp(-z)). (Shazeer 2020) */
+  swiglu(gate: Tensor, up: Tensor): Tensor;
+  /** y = a + b, into a new tensor. */
+  add(a: Tensor, b: Tensor): Tensor;
+  /**
+   * y[t] = Σ_r weight[t, r] * expert[t, r](x[t]) in rank order over the A experts with the largest logits router·x[t] (ties to the lowest id).
+   * weight: softmax over all logits, divided by the sum of the chosen if `renormalise`. Stalls where an expert is missing.
+   * Taps `router_logits.<index>`, `experts.<index>` (u32), `expert_weights.<index>`.
+   */
+  moe(x: Tensor, router: Weight, layer: MoeLayer): Tensor;
+  /** The last token's row; what follows runs only in steps that sample. In plans that tap everything: all rows, always. */
+  lastRow(x: Tensor): Tensor;
+  /** Chooses the next id from the last row of logits by the step's {@link Sampling}; it becomes the report's `token`. */
+  sample(logits: Tensor): void;
+  /** Copies x out under a name, in plans that tap everything; else nothing. */
+  tap(name: string, x: Tensor): void;
+}
+
+/** How an id is drawn. Order: temperature, topK, topP, each over what the one before left; drawn in vocabulary order with `uniform(seed, position)`. */
+export interface Sampling {
+  /** 0: the largest logit, ties to the lowest id; the rest is ignored. */
+  readonly temperature: number;
+  /** Keep ids whose logit is at least the topK-th largest; 0: all. */
+  readonly topK: number;
+  /** Keep the smallest set of best ids whose probability reaches topP (ties kept); 1: all. */
+  readonly topP: number;
+  /** u32. */
+  readonly seed: number;
+}
+
+/** What changes from step to step. Written before every submission, a resume included. */
+export interface Step {
+  readonly seq: number;
+  /** Token t sits at position + t. */
+  readonly position: number;
+  /** T: 1 to the plan's bucket. */
+  readonly count: number;
+  /** Ids [T]; "sampled": the id that the step before left on the device (T is 1). */
+  readonly tokens: Uint32Array | "sampled";
+  /** null: nothing is sampled; last row, head and sample return early. The draw uses position + count (where the new id will sit). */
+  readonly sample: Sampling | null;
+  /** Only the last `marked` tokens enter `wanted` of the report. */
+  readonly marked: number;
+}
+
+/** One readback, at most 4 KiB. */
+export interface Report {
+  readonly seq: number;
+  /** False: the step was queued behind a stall and did nothing. */
+  readonly began: boolean;
+  /** The MoE layer that misses experts, or NONE. If set, token is void and the position does not advance. */
+  readonly stall: number;
+  /** Bits per expert: those of `stall` with undone pairs. Empty where nothing stalls. */
+  readonly pending: Uint32Array;
+  /** Bits per expert, per MoE layer: chosen by the marked tokens; of layers not yet run, empty sets. */
+  readonly wanted: readonly Uint32Array[];
+  readonly token: number;
+  /** Whether all sampled-from logits were finite. */
+  readonly finite: boolean;
+}
+
+/** `many`: prompt tokens (tiled), `one`: a generated token (matrix-vector). Each form has its own bits on the GPU. */
+export type Form = "one" | "many";
+export const BUCKETS = [1, 16, 64, 256] as const;
+export type Bucket = (typeof BUCKETS)[number];
+
+/** Nothing; each token's experts and their weights; or also all that the model taps, and logits of every row. */
+export type Taps = "none" | "routes" | "all";
+
+/** A place between two dispatches of a plan. */
+export type Mark = number;
+
+/** A recorded step. Replaying creates nothing: one submission, one readback. */
+export interface Plan {
+  readonly form: Form;
+  readonly bucket: Bucket;
+  readonly begin: Mark;
+  readonly end: Mark;
+  /** Right before `resolve` of that MoE layer. */
+  resumeAt(layer: number): Mark;
+  /** Right after `combine` of that MoE layer. */
+  after(layer: number): Mark;
+  /** Clears the stall word (and, from `begin`, the sets wanted), writes the step, runs what lies between the marks, reads the report. */
+  run(step: Step, from: Mark, to: Mark): Promise<Report>;
+  /** What the last step tapped, by name: rows [T, width] of the step's own T. */
+  taps(): Promise<ReadonlyMap<string, Float32Array | Uint32Array>>;
+}
+
+/** One that understands the vocabulary. */
+export interface Speaker {
+  readonly device: "cpu" | "gpu";
+  /** For people: the adapter, or "CPU (reference)". */
+  readonly description: string;
+  /** A dense matrix, its bytes still to be written. */
+  weight(matrix: Matrix): Weight;
+  /** Writes `bytes` at `offset` (both multiples of 4) of a weight's buffer. */
+  write(weight: Weight, offset: number, bytes: Uint8Array<ArrayBuffer>): void;
+  cache(ring: number, width: number, window: number | null): Cache;
+  slots(count: number, bytes: number, layers: number, experts: number): Slots;
+  /** Runs the model's code once, recording it. form "one" has bucket 1; "many" has bucket 16, 64 or 256. */
+  record(form: Form, bucket: Bucket, model: (ops: Ops) => void, taps?: Taps): Plan;
+  /** Bytes held on the device: dense weights, caches, slots, activations. */
+  memory(): { readonly weights: number; readonly caches: number; readonly slots: number; readonly arena: number };
+  /** Settles with the reason when the device is lost; never on the CPU. */
+  readonly lost: Promise<string>;
+  close(): void;
+}

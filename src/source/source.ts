@@ -1,0 +1,31 @@
+/** Where bytes come from: a folder of files, by name. Each speaker (http, directory, memory) says how. */
+export interface Source {
+  /** For people and for store keys: a URL, a path, "memory". */
+  readonly name: string;
+  /** A small file as a whole; undefined if there is none of that name. */
+  text(file: string, signal?: AbortSignal): Promise<string | undefined>;
+  /** Length of a file in bytes. Errors: not-found. */
+  size(file: string, signal?: AbortSignal): Promise<number>;
+  /**
+   * Bytes [begin, end) of a file, in pieces as they arrive, each read to its end. A cut connection is resumed where it broke.
+   * Errors: not-found, no-range (a 200 where 206 is due, a wrong length), http, network; AbortSignal's reason.
+   */
+  read(file: string, begin: number, end: number, signal?: AbortSignal): AsyncIterable<Uint8Array<ArrayBuffer>>;
+}
+
+/** Bytes [begin, end) of a file as one array. */
+export async function readRange(
+  source: Source,
+  file: string,
+  begin: number,
+  end: number,
+  signal?: AbortSignal,
+): Promise<Uint8Array<ArrayBuffer>> {
+  const bytes = new Uint8Array(end - begin);
+  let at = 0;
+  for await (const piece of source.read(file, begin, end, signal)) {
+    bytes.set(piece, at);
+    at += piece.length;
+  }
+  return bytes;
+}
