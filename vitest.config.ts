@@ -1,0 +1,27 @@
+import { playwright } from "@vitest/browser-playwright";
+import { defineConfig } from "vitest/config";
+import { CHROMIUM_FLAGS, findChromium } from "./test/support/chromium.mjs";
+
+/** `node`: everything that needs no GPU, on the CPU speaker. `gpu`: shaders in headless Chromium on its software adapter. */
+export default defineConfig({
+  test: {
+    projects: [
+      { test: { name: "node", include: ["test/unit/**/*.test.ts"], environment: "node", testTimeout: 60_000 } },
+      {
+        test: {
+          name: "gpu",
+          include: ["test/gpu/**/*.test.ts"],
+          testTimeout: 120_000,
+          fileParallelism: false,
+          browser: {
+            enabled: true,
+            headless: true,
+            screenshotFailures: false,
+            provider: playwright({ launchOptions: { executablePath: findChromium(), args: CHROMIUM_FLAGS } }),
+            instances: [{ browser: "chromium" }],
+          },
+        },
+      },
+    ],
+  },
+});
