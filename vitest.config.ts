@@ -2,6 +2,8 @@ import { playwright } from "@vitest/browser-playwright";
 import { defineConfig } from "vitest/config";
 import { CHROMIUM_FLAGS, findChromium } from "./test/support/chromium.mjs";
 
+const path = findChromium();
+
 /** `node`: everything that needs no GPU, on the CPU speaker. `gpu`: shaders in headless Chromium on its software adapter. */
 export default defineConfig({
   test: {
@@ -17,7 +19,7 @@ export default defineConfig({
             enabled: true,
             headless: true,
             screenshotFailures: false,
-            provider: playwright({ launchOptions: { executablePath: findChromium(), args: CHROMIUM_FLAGS } }),
+            provider: playwright({ launchOptions: { ...(path ? { executablePath: path } : {}), args: CHROMIUM_FLAGS } }),
             instances: [{ browser: "chromium" }],
           },
         },

@@ -1,7 +1,7 @@
 /** Sets of small integers as bits of u32 words, as the kernels write them: bit e of word e / 32. */
 export const wordsOf = (size: number): number => Math.ceil(size / 32);
 
-export const hasBit = (words: Uint32Array, bit: number): boolean => (words[bit >>> 5]! >>> (bit & 31) & 1) === 1;
+export const hasBit = (words: Uint32Array, bit: number): boolean => ((words[bit >>> 5]! >>> (bit & 31)) & 1) === 1;
 
 export function setBit(words: Uint32Array, bit: number): void {
   words[bit >>> 5]! |= 1 << (bit & 31);

@@ -26,6 +26,7 @@ export type ErrorCode =
   | "store" // IndexedDB refuses to open
   | "quota" // the store is full
   | "corrupt-record" // stored bytes do not match their hash
+  | "not-finite" // the model computed NaN or infinity
   | "closed"; // the engine was closed
 
 /** An error of the user's world: what is wrong, and in `message` also what to do next. */

@@ -69,3 +69,13 @@ export function layExpert(width: number, hidden: number, w1: Encoding, w3: Encod
 
 /** A vector [columns] in f32: norms and the like, widened on arrival. */
 export const layVector = (columns: number): Matrix => layMatrix(1, columns, { kind: "plain", dtype: "f32" });
+
+/** The ranges of a matrix that hold data, without the padding. */
+export function dataRanges({ rows, columns, encoding, weight, scales, biases }: Matrix) {
+  const bytes = rangeBytes(rows, columns, encoding);
+  return [
+    { begin: weight, end: weight + bytes.weight },
+    { begin: scales, end: scales + bytes.scales },
+    { begin: biases, end: biases + bytes.biases },
+  ].filter(({ begin, end }) => begin < end);
+}

@@ -52,7 +52,12 @@ export interface ModelInfo {
   readonly denseBytes: number;
   readonly expertBytes: number;
   /** Bytes on the device: dense weights, key/value caches, expert slots, activations. */
-  readonly memory: { readonly weights: number; readonly caches: number; readonly slots: number; readonly arena: number };
+  readonly memory: {
+    readonly weights: number;
+    readonly caches: number;
+    readonly slots: number;
+    readonly arena: number;
+  };
 }
 
 /** What the expert pool did. */
@@ -146,7 +151,10 @@ export interface RequestOptions {
 }
 
 export interface Completions {
-  create(request: ChatRequest & { readonly stream: true }, options?: RequestOptions): Promise<AsyncIterable<ChatCompletionChunk>>;
+  create(
+    request: ChatRequest & { readonly stream: true },
+    options?: RequestOptions,
+  ): Promise<AsyncIterable<ChatCompletionChunk>>;
   create(request: ChatRequest & { readonly stream?: false }, options?: RequestOptions): Promise<ChatCompletion>;
   create(request: ChatRequest, options?: RequestOptions): Promise<ChatCompletion | AsyncIterable<ChatCompletionChunk>>;
 }

@@ -2,6 +2,8 @@
 export interface Source {
   /** For people and for store keys: a URL, a path, "memory". */
   readonly name: string;
+  /** Whether its bytes come over a network, so that a store is worth while. */
+  readonly remote: boolean;
   /** A small file as a whole; undefined if there is none of that name. */
   text(file: string, signal?: AbortSignal): Promise<string | undefined>;
   /** Length of a file in bytes. Errors: not-found. */

@@ -1,0 +1,157 @@
+import { MixtabError } from "../base/errors.ts";
+import { dataRanges, layMatrix, layVector, type Matrix } from "../base/matrix.ts";
+import type { Checkpoint, MatrixSource } from "../format/checkpoint.ts";
+import { quantizedEncoding } from "../format/quantize.ts";
+import type { WeightSpec } from "../models/architecture.ts";
+import type { Speaker, Weight } from "../ops/ops.ts";
+import type { Store } from "../store/store.ts";
+import { loadedPerPublished, matrixParts, type Reading, readParts } from "./parts.ts";
+
+/** The longest record of a dense matrix in the store, and its longest piece in memory. */
+export const PIECE_BYTES = 64 * 1024 * 1024;
+/** Matrices are read together up to this much, so that neighbours share requests. */
+const WINDOW_BYTES = 32 * 1024 * 1024;
+
+/** A dense matrix before it is loaded. */
+export interface DenseModule {
+  readonly key: string;
+  readonly source: MatrixSource;
+  readonly matrix: Matrix;
+}
+
+/** Where a matrix is published, and how it will lie on the device: as published, quantised, or (norms) widened to f32. */
+export function denseModule(key: string, spec: WeightSpec, checkpoint: Checkpoint, quantize: boolean): DenseModule {
+  if (spec.role === "norm") {
+    const source = checkpoint.findVector(spec.names[0]!.module, spec.columns);
+    return { key, source, matrix: layVector(spec.columns) };
+  }
+  const source = checkpoint.find(spec.names, spec.rows, spec.columns);
+  const encoding = quantize && spec.role === "linear" ? onArrival(source) : source.encoding;
+  return { key, source, matrix: layMatrix(spec.rows, spec.columns, encoding) };
+}
+
+/** The encoding of a matrix that is quantised on arrival, where it is not already. */
+export function onArrival({ encoding, columns }: MatrixSource) {
+  return (encoding.kind === "plain" && quantizedEncoding(encoding.dtype, columns)) || encoding;
+}
+
+interface Loading {
+  readonly speaker: Speaker;
+  readonly store: Store | null;
+  readonly prefix: string;
+  readonly reading: Reading;
+  /** Told of bytes of the loaded form, also while they arrive. */
+  readonly onLoaded: (bytes: number, from: "store" | "network") => void;
+  /** A record that could not be kept: the work goes on without it. */
+  readonly onQuota: (error: MixtabError) => void;
+}
+
+/** Loads dense matrices onto the device, from the store where they are there, else from the source (and into the store). */
+export async function loadDense(modules: readonly DenseModule[], loading: Loading): Promise<Map<string, Weight>> {
+  const weights = new Map<string, Weight>();
+  const missing: DenseModule[] = [];
+  for (const module of modules) {
+    loading.reading.signal?.throwIfAborted();
+    const weight = loading.speaker.weight(module.matrix);
+    weights.set(module.key, weight);
+    if (!(await loadStored(module, weight, loading))) missing.push(module);
+  }
+  for (const window of windows(missing)) await loadWindow(window, weights, loading);
+  return weights;
+}
+
+async function loadStored({ key, matrix }: DenseModule, weight: Weight, loading: Loading): Promise<boolean> {
+  const { store, prefix, speaker, onLoaded } = loading;
+  if (!store) return false;
+  for (const [index, { begin, end }] of piecesOf(matrix).entries()) {
+    const bytes = await store.get(`${prefix}dense/${key}/${index}`);
+    if (bytes?.length !== end - begin) return false;
+    speaker.write(weight, begin, bytes);
+  }
+  onLoaded(matrix.end, "store");
+  return true;
+}
+
+function windows(modules: readonly DenseModule[]): DenseModule[][] {
+  const groups: DenseModule[][] = [];
+  let bytes = 0;
+  for (const module of modules) {
+    const group = groups.at(-1);
+    bytes += module.matrix.end;
+    if (group && bytes <= WINDOW_BYTES) group.push(module);
+    else {
+      groups.push([module]);
+      bytes = module.matrix.end;
+    }
+  }
+  return groups;
+}
+
+async function loadWindow(window: DenseModule[], weights: Map<string, Weight>, loading: Loading): Promise<void> {
+  const kept: Promise<void>[] = [];
+  const parts = window.flatMap(({ key, source, matrix }) => {
+    const gather = new Gather(matrix, (index, begin, bytes) => {
+      loading.speaker.write(weights.get(key)!, begin, bytes);
+      kept.push(keep(`${loading.prefix}dense/${key}/${index}`, bytes, loading));
+    });
+    return matrixParts(source, matrix, (offset, bytes) => gather.write(offset, bytes));
+  });
+  const ratio = loadedPerPublished(
+    window.map(({ matrix }) => matrix.end),
+    parts,
+  );
+  await readParts(parts, { ...loading.reading, onBytes: (bytes) => loading.onLoaded(bytes * ratio, "network") });
+  await Promise.all(kept);
+}
+
+/** Puts a record into the store; where the quota is used up the work goes on without. */
+async function keep(key: string, bytes: Uint8Array<ArrayBuffer>, { store, onQuota }: Loading): Promise<void> {
+  try {
+    await store?.put(key, bytes);
+  } catch (error) {
+    if (!(error instanceof MixtabError)) throw error;
+    onQuota(error);
+  }
+}
+
+/** How a matrix is cut: whole where it is short, else range by range, so that what is written in several places fills few pieces at a time. */
+function piecesOf({ weight, scales, biases, end, encoding }: Matrix): { begin: number; end: number }[] {
+  if (end <= PIECE_BYTES) return [{ begin: 0, end }];
+  const bounds = encoding.kind === "plain" ? [weight, end] : [weight, scales, biases, end];
+  const pieces: { begin: number; end: number }[] = [];
+  for (const [index, limit] of bounds.slice(1).entries())
+    for (let begin = bounds[index]!; begin < limit; begin += PIECE_BYTES)
+      pieces.push({ begin, end: Math.min(begin + PIECE_BYTES, limit) });
+  return pieces;
+}
+
+/** Bytes of data, padding not counted, within a piece. */
+const dataBytes = (matrix: Matrix, piece: { begin: number; end: number }): number =>
+  dataRanges(matrix)
+    .map(({ begin, end }) => Math.max(0, Math.min(end, piece.end) - Math.max(begin, piece.begin)))
+    .reduce((sum, bytes) => sum + bytes);
+
+/** Gathers bytes written at any offset into pieces, and hands each on when the ranges of the matrix have filled it. */
+class Gather {
+  private readonly pieces: { begin: number; end: number; missing: number; bytes?: Uint8Array<ArrayBuffer> }[];
+  private readonly take: (index: number, begin: number, bytes: Uint8Array<ArrayBuffer>) => void;
+
+  constructor(matrix: Matrix, take: Gather["take"]) {
+    this.pieces = piecesOf(matrix).map((piece) => ({ ...piece, missing: dataBytes(matrix, piece) }));
+    this.take = take;
+  }
+
+  write(offset: number, bytes: Uint8Array<ArrayBuffer>): void {
+    for (const [index, piece] of this.pieces.entries()) {
+      const from = Math.max(offset, piece.begin);
+      const to = Math.min(offset + bytes.length, piece.end);
+      if (from >= to) continue;
+      piece.bytes ??= new Uint8Array(piece.end - piece.begin);
+      piece.bytes.set(bytes.subarray(from - offset, to - offset), from - piece.begin);
+      piece.missing -= to - from;
+      if (piece.missing > 0) continue;
+      this.take(index, piece.begin, piece.bytes);
+      delete piece.bytes;
+    }
+  }
+}

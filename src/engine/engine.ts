@@ -1,0 +1,123 @@
+import { MixtabError } from "../base/errors.ts";
+import { Counters } from "../experts/counters.ts";
+import { Trace } from "../experts/trace.ts";
+import { cpuSpeaker } from "../ops/cpu.ts";
+import { gpuSpeaker } from "../ops/gpu.ts";
+import type { Speaker } from "../ops/ops.ts";
+import type { Source } from "../source/source.ts";
+import { openIndexedDbStore } from "../store/indexeddb.ts";
+import { memoryStore } from "../store/memory.ts";
+import type { Store } from "../store/store.ts";
+import type { Engine, EngineOptions, ModelInfo } from "./api.ts";
+import { completions } from "./completions.ts";
+import { readLanguage } from "./language.ts";
+import { type Loaded, loadModel } from "./load.ts";
+import { Session } from "./session.ts";
+
+/** What only the host knows: a GPU where `navigator.gpu` is not it (Node), the model's files. */
+export interface Host {
+  readonly id: string;
+  readonly source: Source;
+  readonly gpu?: GPU | undefined;
+}
+
+/** Opens a model in this thread. `createEngine` does it in a worker. */
+export async function openEngine({ id, source, gpu }: Host, options: EngineOptions = {}): Promise<Engine> {
+  const { device = "auto", signal, trace = false } = options;
+  const speaker = await openSpeaker(device, gpu);
+  const closed = new AbortController();
+  let store: Store | null = null;
+  try {
+    store = await openStore(source, options.store);
+    const loaded = await loadModel(speaker, source, store, options);
+    const language = readLanguage(loaded.repository);
+    return assemble({ id, speaker, store, loaded, language, trace, closed, signal });
+  } catch (error) {
+    speaker.close();
+    store?.close();
+    throw error;
+  }
+}
+
+interface Assembly {
+  readonly id: string;
+  readonly speaker: Speaker;
+  readonly store: Store | null;
+  readonly loaded: Loaded;
+  readonly language: ReturnType<typeof readLanguage>;
+  readonly trace: boolean;
+  readonly closed: AbortController;
+  readonly signal: AbortSignal | undefined;
+}
+
+function assemble({ id, speaker, store, loaded, language, trace: wanted, closed, signal }: Assembly): Engine {
+  const { pool, library, spec, contextLength } = loaded;
+  const trace = wanted && library ? new Trace(library.spec.layers, library.recordBytes) : null;
+  const session = new Session(speaker, loaded, { taps: trace ? "routes" : "none", trace });
+  const filled = loaded.fill(signal ? AbortSignal.any([signal, closed.signal]) : closed.signal);
+  speaker.lost.then((reason) =>
+    closed.abort(new MixtabError("device-lost", `The GPU was lost (${reason}). Open the model again.`)),
+  );
+
+  return {
+    get info(): ModelInfo {
+      return {
+        id,
+        architecture: spec.modelType,
+        device: speaker.device,
+        deviceDescription: speaker.description,
+        layers: spec.layers,
+        experts: spec.experts?.experts ?? 0,
+        top: spec.experts?.top ?? 0,
+        recordBytes: library?.recordBytes ?? 0,
+        slots: pool?.slots.count ?? 0,
+        contextLength,
+        denseBytes: loaded.denseBytes,
+        expertBytes: library?.totalBytes ?? 0,
+        memory: speaker.memory(),
+      };
+    },
+    chat: { completions: completions({ model: id, language, session, pool, contextLength, closed: closed.signal }) },
+    async stats() {
+      const none = new Counters();
+      return {
+        prefill: { ...(pool?.prefill ?? none) },
+        decode: { ...(pool?.decode ?? none) },
+        slots: pool?.slots.count ?? 0,
+        residentExperts: pool?.residentExperts ?? 0,
+      };
+    },
+    async trace() {
+      if (trace) return trace.csv();
+      throw new MixtabError(
+        "bad-request",
+        "Nothing was traced. Open the engine with trace: true (and a model with experts).",
+      );
+    },
+    async close() {
+      closed.abort(new MixtabError("closed", "The engine was closed. Create a new one."));
+      await filled;
+      speaker.close();
+      store?.close();
+    },
+  };
+}
+
+async function openSpeaker(device: "auto" | "gpu" | "cpu", gpu: GPU | undefined): Promise<Speaker> {
+  if (device === "cpu") return cpuSpeaker();
+  try {
+    return await gpuSpeaker(gpu ? { gpu } : {});
+  } catch (error) {
+    if (device === "gpu" || !(error instanceof MixtabError && error.code === "no-webgpu")) throw error;
+    const speaker = cpuSpeaker();
+    return Object.assign(speaker, {
+      description: `${speaker.description}, since there is no WebGPU: fit for tiny models only`,
+    });
+  }
+}
+
+async function openStore(source: Source, wanted: EngineOptions["store"]): Promise<Store | null> {
+  if (!source.remote) return null;
+  const kind = wanted ?? (typeof indexedDB === "undefined" ? "memory" : "indexeddb");
+  return kind === "memory" ? memoryStore() : await openIndexedDbStore();
+}

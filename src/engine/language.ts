@@ -1,0 +1,67 @@
+import { MixtabError } from "../base/errors.ts";
+import { type ChatTemplate, loadChatTemplate, pickChatTemplate } from "../text/chat_template.ts";
+import { loadTokenizer, type Tokenizer } from "../text/tokenizer.ts";
+import type { ChatMessage } from "./api.ts";
+import type { Repository } from "./repository.ts";
+import type { GenerationDefaults } from "./request.ts";
+
+/** How a model is spoken to: its tokenizer, template, stop ids and sampling defaults. */
+export interface Language {
+  readonly tokenizer: Tokenizer;
+  readonly defaults: GenerationDefaults;
+  /** Ids that end an answer. */
+  readonly stopIds: ReadonlySet<number>;
+  /** Ids of a conversation, ready for the assistant's answer. Errors: bad-template, bad-messages. */
+  prompt(messages: readonly ChatMessage[]): number[];
+}
+
+/** Reads the texts of a repository. Errors: bad-tokenizer, bad-template, bad-json. */
+export function readLanguage({ texts, config }: Repository): Language {
+  if (texts["tokenizer.json"] === undefined)
+    throw new MixtabError(
+      "bad-tokenizer",
+      "The model has no tokenizer.json, so that it cannot read or write text. Put one beside its weights.",
+    );
+  const tokenizerConfig = parse("tokenizer_config.json", texts["tokenizer_config.json"]);
+  const generation = (parse("generation_config.json", texts["generation_config.json"]) ?? {}) as Record<
+    string,
+    unknown
+  >;
+  const tokenizer = loadTokenizer(parse("tokenizer.json", texts["tokenizer.json"]), tokenizerConfig);
+  const source = pickChatTemplate({ tokenizerConfig, jinja: texts["chat_template.jinja"] });
+  const { bosToken, eosToken } = tokenizer;
+  let template: ChatTemplate | undefined;
+  return {
+    tokenizer,
+    defaults: generation,
+    stopIds: new Set([
+      ...ids(generation.eos_token_id),
+      ...ids((config as Record<string, unknown>).eos_token_id),
+      ...ids(eosToken === undefined ? undefined : tokenizer.idOf(eosToken)),
+    ]),
+    prompt(messages) {
+      if (source === undefined)
+        throw new MixtabError(
+          "bad-template",
+          "The model has no chat template, so that it cannot chat. Put a chat_template.jinja beside its weights.",
+        );
+      template ??= loadChatTemplate(source, { bosToken, eosToken });
+      const text = template.render(
+        messages.map((message) => ({ ...message })),
+        { addGenerationPrompt: true },
+      );
+      return tokenizer.encode(text, { addSpecialTokens: false });
+    },
+  };
+}
+
+const ids = (value: unknown): number[] => [value].flat().filter((id): id is number => typeof id === "number");
+
+function parse(file: string, text: string | undefined): unknown {
+  if (text === undefined) return undefined;
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw new MixtabError("bad-json", `${file} is not JSON. Check the file, or load the model again.`, error);
+  }
+}

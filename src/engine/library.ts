@@ -1,0 +1,186 @@
+import { MixtabError } from "../base/errors.ts";
+import { type ExpertLayout, layExpert } from "../base/matrix.ts";
+import type { Origin } from "../experts/counters.ts";
+import type { Checkpoint, MatrixSource } from "../format/checkpoint.ts";
+import type { ExpertsSpec } from "../models/architecture.ts";
+import type { Source } from "../source/source.ts";
+import type { Store } from "../store/store.ts";
+import type { Connections } from "./connections.ts";
+import { onArrival } from "./dense.ts";
+import { loadedPerPublished, matrixParts, type Part, readParts } from "./parts.ts";
+import type { ProgressMeter } from "./progress.ts";
+
+/** JS memory for records on their way: this much, or two records where they are larger. */
+const MEMORY_BYTES = 32 * 1024 * 1024;
+
+/** Where the three matrices of an expert are published, and the record they become. */
+interface ExpertModule {
+  readonly sources: readonly MatrixSource[]; // w1, w3, w2
+  readonly layout: ExpertLayout;
+}
+
+/** The experts of a model by (layer, expert): from the store, else from the source, which the background fill empties into the store. */
+export class ExpertLibrary {
+  /** Length of the longest record. */
+  readonly recordBytes: number;
+  /** Of all records together. */
+  readonly totalBytes: number;
+  readonly spec: ExpertsSpec;
+
+  private readonly modules: readonly ExpertModule[];
+  private readonly layouts: readonly ExpertLayout[];
+  private readonly source: Source;
+  private readonly store: Store | null;
+  private readonly prefix: string;
+  private readonly meter: ProgressMeter;
+  private readonly connections: Connections;
+  private readonly stored = new Set<number>();
+  private quotaSpent = false;
+
+  constructor(
+    spec: ExpertsSpec,
+    width: number,
+    checkpoint: Checkpoint,
+    quantize: boolean,
+    places: { source: Source; store: Store | null; prefix: string; connections: Connections; meter: ProgressMeter },
+  ) {
+    this.spec = spec;
+    this.modules = Array.from({ length: spec.layers * spec.experts }, (_, id) => {
+      const names = (part: "w1" | "w2" | "w3") => spec.names(Math.floor(id / spec.experts), id % spec.experts, part);
+      const sources = [
+        checkpoint.find(names("w1"), spec.hidden, width),
+        checkpoint.find(names("w3"), spec.hidden, width),
+        checkpoint.find(names("w2"), width, spec.hidden),
+      ] as const;
+      const [w1, w3, w2] = sources.map((source) => (quantize ? onArrival(source) : source.encoding));
+      return { sources, layout: layExpert(width, spec.hidden, w1!, w3!, w2!) };
+    });
+    this.layouts = Array.from({ length: spec.layers }, (_, layer) => oneLayout(layer, this.modules, spec.experts));
+    this.recordBytes = Math.max(...this.layouts.map(({ bytes }) => bytes));
+    this.totalBytes = this.modules.reduce((sum, { layout }) => sum + layout.bytes, 0);
+    this.source = places.source;
+    this.store = places.store;
+    this.prefix = places.prefix;
+    this.connections = places.connections;
+    this.meter = places.meter;
+  }
+
+  layout(layer: number): ExpertLayout {
+    return this.layouts[layer]!;
+  }
+
+  /** Finds out which records an earlier visit left. */
+  async open(): Promise<void> {
+    for (const key of (await this.store?.keys(`${this.prefix}expert/`)) ?? [])
+      this.stored.add(Number(key.slice(this.prefix.length + "expert/".length)));
+    for (const id of this.stored) this.meter.loaded(this.modules[id]!.layout.bytes, "store", false);
+  }
+
+  /** The record of an expert, for the pool: ahead of the background fill. A damaged record is fetched again. */
+  async read(
+    layer: number,
+    expert: number,
+    signal?: AbortSignal,
+  ): Promise<{ bytes: Uint8Array<ArrayBuffer>; from: Origin }> {
+    const id = layer * this.spec.experts + expert;
+    if (this.store && this.stored.has(id)) {
+      const bytes = await this.store.get(this.key(id));
+      if (bytes?.length === this.modules[id]!.layout.bytes) return { bytes, from: "store" };
+      this.stored.delete(id);
+      this.meter.warn(`The record of expert ${expert} in layer ${layer} could not be read back; it is fetched again.`);
+    }
+    const bytes = await this.connections.demand(async () => {
+      const [record] = await this.fetch([id], true, signal);
+      await this.keep(id, record!);
+      return record!;
+    });
+    return { bytes, from: this.source.remote ? "network" : "memory" };
+  }
+
+  /** How many records the pool may read at once, so that they and one window of the fill fit the memory they are given. */
+  get readsAtOnce(): number {
+    return this.recordBytes * 4 <= MEMORY_BYTES ? 2 : 1;
+  }
+
+  /** Fills the store with every record that is missing. Resolves to whether all are there; false where the quota is used up. */
+  async fill(signal: AbortSignal): Promise<boolean> {
+    if (!this.store) return false;
+    while (!this.quotaSpent) {
+      const window = this.nextWindow();
+      if (window.length === 0) return true;
+      const records = await this.fetch(window, false, signal);
+      for (const [index, id] of window.entries()) {
+        if (this.stored.has(id))
+          this.meter.loaded(-records[index]!.length, "network"); // demanded meanwhile
+        else await this.keep(id, records[index]!);
+      }
+    }
+    return false;
+  }
+
+  /** The first missing experts in a row, as many as the memory allows, at least one. */
+  private nextWindow(): number[] {
+    const spare = MEMORY_BYTES - this.readsAtOnce * this.recordBytes;
+    const window: number[] = [];
+    let bytes = 0;
+    for (const [id, { layout }] of this.modules.entries()) {
+      if (this.stored.has(id)) {
+        if (window.length > 0) break;
+        continue;
+      }
+      bytes += layout.bytes;
+      if (window.length > 0 && bytes > spare) break;
+      window.push(id);
+    }
+    return window;
+  }
+
+  private async fetch(ids: readonly number[], inDemand: boolean, signal?: AbortSignal) {
+    const records = ids.map((id) => new Uint8Array(this.modules[id]!.layout.bytes));
+    const parts = ids.flatMap((id, index) => this.parts(id, records[index]!));
+    const { source, connections, meter } = this;
+    const ratio = loadedPerPublished(
+      records.map(({ length }) => length),
+      parts,
+    );
+    const onBytes = (bytes: number) => this.store && !this.quotaSpent && meter.loaded(bytes * ratio, "network");
+    await readParts(parts, { source, connections, inDemand, signal, onBytes });
+    return records;
+  }
+
+  private parts(id: number, record: Uint8Array<ArrayBuffer>): Part[] {
+    const { sources, layout } = this.modules[id]!;
+    return [layout.w1, layout.w3, layout.w2].flatMap((matrix, index) =>
+      matrixParts(sources[index]!, matrix, (offset, bytes) => record.set(bytes, offset)),
+    );
+  }
+
+  private async keep(id: number, record: Uint8Array<ArrayBuffer>): Promise<void> {
+    if (!this.store || this.quotaSpent || this.stored.has(id)) return;
+    try {
+      await this.store.put(this.key(id), record);
+      this.stored.add(id);
+    } catch (error) {
+      if (!(error instanceof MixtabError)) throw error;
+      this.quotaSpent = true;
+      this.meter.warn(`${error.message} Experts that are not stored are fetched when they are needed.`);
+    }
+  }
+
+  private key(id: number): string {
+    return `${this.prefix}expert/${id}`;
+  }
+}
+
+/** The layout that all experts of a layer share. */
+function oneLayout(layer: number, modules: readonly ExpertModule[], experts: number): ExpertLayout {
+  const [first, ...others] = modules.slice(layer * experts, (layer + 1) * experts).map(({ layout }) => layout);
+  const same = JSON.stringify(first);
+  const odd = others.findIndex((layout) => JSON.stringify(layout) !== same);
+  if (odd >= 0)
+    throw new MixtabError(
+      "unsupported-quantization",
+      `Expert ${odd + 1} of layer ${layer} is stored in another type than expert 0. mixtab takes experts of a layer in one type.`,
+    );
+  return first!;
+}

@@ -1,0 +1,153 @@
+import { assert } from "../base/assert.ts";
+import { type Encoding, FLOAT_BYTES, layMatrix, type Matrix, rangeBytes } from "../base/matrix.ts";
+import type { FileRange, MatrixSource } from "../format/checkpoint.ts";
+import { decodeMatrix } from "../format/mlx_affine.ts";
+import { quantizeRows } from "../format/quantize.ts";
+import type { Source } from "../source/source.ts";
+import type { Connections } from "./connections.ts";
+
+/** A range of a file and where its bytes go: `accept` gets them in order. */
+export interface Part {
+  readonly range: FileRange;
+  readonly accept: (bytes: Uint8Array<ArrayBuffer>) => void;
+}
+
+export type Write = (offset: number, bytes: Uint8Array<ArrayBuffer>) => void;
+
+/** Parts next to each other in a file, with at most this much between them, are one request. */
+const GAP_BYTES = 16 * 1024;
+/** A request is not extended beyond this. */
+const REQUEST_BYTES = 8 * 1024 * 1024;
+
+/** What to read, and how it becomes `target`: copied as published, widened, or quantised row by row as it arrives. */
+export function matrixParts(source: MatrixSource, target: Matrix, write: Write): Part[] {
+  const { encoding } = source;
+  if (sameEncoding(encoding, target.encoding)) {
+    const parts = [copy(source.weight, target.weight, write)];
+    if (source.scales) parts.push(copy(source.scales, target.scales, write));
+    if (source.biases) parts.push(copy(source.biases, target.biases, write));
+    return parts;
+  }
+  assert(encoding.kind === "plain", "only plain floats are converted on arrival");
+  const convert = target.encoding.kind === "affine" ? quantise : widen;
+  return [{ range: source.weight, accept: inRows(source, encoding.dtype, convert(target, write)) }];
+}
+
+const copy = (range: FileRange, offset: number, write: Write): Part => {
+  let at = offset;
+  return {
+    range,
+    accept(bytes) {
+      write(at, bytes);
+      at += bytes.length;
+    },
+  };
+};
+
+type TakeRows = (values: Float32Array<ArrayBuffer>, firstRow: number) => void;
+
+/** Gathers pieces into whole rows and decodes them. */
+function inRows({ columns }: MatrixSource, dtype: keyof typeof FLOAT_BYTES, take: TakeRows): Part["accept"] {
+  const rowBytes = columns * FLOAT_BYTES[dtype];
+  let rest = new Uint8Array(0);
+  let row = 0;
+  return (piece) => {
+    const bytes = new Uint8Array(rest.length + piece.length);
+    bytes.set(rest);
+    bytes.set(piece, rest.length);
+    const rows = Math.floor(bytes.length / rowBytes);
+    rest = bytes.slice(rows * rowBytes);
+    if (rows === 0) return;
+    take(decodeMatrix(layMatrix(rows, columns, { kind: "plain", dtype }), bytes) as Float32Array<ArrayBuffer>, row);
+    row += rows;
+  };
+}
+
+const widen =
+  ({ weight, columns }: Matrix, write: Write): TakeRows =>
+  (values, firstRow) =>
+    write(weight + firstRow * columns * 4, new Uint8Array(values.buffer, values.byteOffset, values.byteLength));
+
+const quantise =
+  ({ encoding, columns, weight, scales, biases }: Matrix, write: Write): TakeRows =>
+  (values, firstRow) => {
+    assert(encoding.kind === "affine" && encoding.bits === 4 && encoding.group !== 128, "quantised to 4 bits");
+    const row = rangeBytes(firstRow, columns, encoding);
+    const words = quantizeRows(values, columns, encoding.group, encoding.scales);
+    write(weight + row.weight, words.weight);
+    write(scales + row.scales, words.scales);
+    write(biases + row.biases, words.biases);
+  };
+
+function sameEncoding(a: Encoding, b: Encoding): boolean {
+  if (a.kind === "plain") return b.kind === "plain" && a.dtype === b.dtype;
+  return b.kind === "affine" && a.bits === b.bits && a.group === b.group && a.scales === b.scales;
+}
+
+/** What a published byte counts in the loaded form, which may be shorter: for progress. */
+export function loadedPerPublished(loadedBytes: readonly number[], parts: readonly Part[]): number {
+  const published = parts.reduce((sum, { range }) => sum + range.end - range.begin, 0);
+  return loadedBytes.reduce((sum, bytes) => sum + bytes, 0) / published;
+}
+
+export interface Reading {
+  readonly source: Source;
+  readonly connections: Connections;
+  /** Whether somebody waits for the answer; else it is the background fill. */
+  readonly inDemand: boolean;
+  readonly signal?: AbortSignal | undefined;
+  /** Told of bytes as they arrive. */
+  readonly onBytes?: (count: number) => void;
+}
+
+/** Reads all parts, neighbours in one request, several requests at a time. The first failure stops the others. */
+export async function readParts(parts: readonly Part[], reading: Reading): Promise<void> {
+  const { connections, inDemand } = reading;
+  const stop = new AbortController();
+  const signal = reading.signal ? AbortSignal.any([reading.signal, stop.signal]) : stop.signal;
+  const requests = neighbours(parts).map((run) => connections.run(inDemand, () => request(run, reading, signal)));
+  const first = Promise.all(requests);
+  first.catch((reason) => stop.abort(reason));
+  await Promise.allSettled(requests);
+  await first;
+}
+
+function neighbours(parts: readonly Part[]): Part[][] {
+  const sorted = [...parts].sort((a, b) =>
+    a.range.file === b.range.file ? a.range.begin - b.range.begin : a.range.file < b.range.file ? -1 : 1,
+  );
+  const runs: Part[][] = [];
+  for (const part of sorted) {
+    const run = runs.at(-1);
+    const last = run?.at(-1)?.range;
+    const joins =
+      last?.file === part.range.file &&
+      part.range.begin >= last.end &&
+      part.range.begin - last.end <= GAP_BYTES &&
+      part.range.end - run![0]!.range.begin <= REQUEST_BYTES;
+    if (joins) run!.push(part);
+    else runs.push([part]);
+  }
+  return runs;
+}
+
+/** One request for parts that lie next to each other. */
+async function request(run: readonly Part[], { source, onBytes }: Reading, signal: AbortSignal): Promise<void> {
+  signal.throwIfAborted();
+  const { file, begin } = run[0]!.range;
+  const { end } = run.at(-1)!.range;
+  let at = begin;
+  let index = 0;
+  for await (const piece of source.read(file, begin, end, signal)) {
+    const pieceEnd = at + piece.length;
+    for (; index < run.length; index++) {
+      const { range, accept } = run[index]!;
+      const from = Math.max(range.begin, at);
+      const to = Math.min(range.end, pieceEnd);
+      if (from < to) accept(piece.subarray(from - at, to - at));
+      if (range.end > pieceEnd) break;
+    }
+    at = pieceEnd;
+    onBytes?.(piece.length);
+  }
+}

@@ -1,0 +1,51 @@
+import type { Progress } from "./api.ts";
+
+/** Speed is averaged over this much. */
+const WINDOW_MS = 3000;
+/** Events are not closer together than this. */
+const EVERY_MS = 100;
+
+/** Adds up what has been loaded and tells a listener. */
+export class ProgressMeter {
+  totalBytes = 0;
+  private loadedBytes = 0;
+  private phase: Progress["phase"] = "opening";
+  private from: Progress["from"] = "network";
+  private lastEvent = Number.NEGATIVE_INFINITY;
+  private readonly recent: { readonly at: number; readonly bytes: number }[] = [];
+  private readonly listener: ((progress: Progress) => void) | undefined;
+
+  constructor(listener: ((progress: Progress) => void) | undefined) {
+    this.listener = listener;
+  }
+
+  enter(phase: Progress["phase"]): void {
+    this.phase = phase;
+    if (phase === "done") this.loadedBytes = this.totalBytes;
+    this.tell();
+  }
+
+  /** Bytes of the model that are now here. `transferred`: whether they have just been moved, and count for the speed. */
+  loaded(bytes: number, from: Progress["from"], transferred = true): void {
+    this.loadedBytes = Math.min(this.loadedBytes + bytes, this.totalBytes);
+    this.from = from;
+    const now = performance.now();
+    if (transferred) this.recent.push({ at: now, bytes });
+    if (now - this.lastEvent >= EVERY_MS) this.tell();
+  }
+
+  warn(warning: string): void {
+    this.tell(warning);
+  }
+
+  private tell(warning?: string): void {
+    const now = performance.now();
+    this.lastEvent = now;
+    while (this.recent.length > 0 && this.recent[0]!.at < now - WINDOW_MS) this.recent.shift();
+    const bytes = this.recent.reduce((sum, entry) => sum + entry.bytes, 0);
+    const seconds = Math.max(now - (this.recent[0]?.at ?? now), EVERY_MS) / 1000;
+    const { phase, loadedBytes, totalBytes, from } = this;
+    const progress = { phase, loadedBytes, totalBytes, bytesPerSecond: bytes / seconds, from };
+    this.listener?.(warning === undefined ? progress : { ...progress, warning });
+  }
+}

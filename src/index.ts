@@ -1,0 +1,29 @@
+/** mixtab: mixture-of-experts language models in a browser tab. */
+import { MixtabError } from "./base/errors.ts";
+import type { Engine, EngineOptions, ModelReference } from "./engine/api.ts";
+import { openEngine } from "./engine/engine.ts";
+import { openSource } from "./engine/open_source.ts";
+import { resolveModel } from "./source/hub.ts";
+import { openInWorker } from "./worker/client.ts";
+
+export { type ErrorCode, MixtabError } from "./base/errors.ts";
+export type * from "./engine/api.ts";
+
+/**
+ * Opens a model: resolves when it can answer, which is before the last expert has arrived. In a page the engine runs in a worker.
+ * @throws MixtabError with a stable `code`; see {@link ErrorCode}.
+ */
+export async function createEngine(model: ModelReference, options: EngineOptions = {}): Promise<Engine> {
+  if (typeof model === "string" && model.trim() === "")
+    throw new MixtabError("bad-request", "No model is named. Give a folder's URL, or owner/name of a repository.");
+  if (globalThis.isSecureContext === false)
+    throw new MixtabError(
+      "insecure-context",
+      "This page was loaded without encryption, where browsers offer neither WebGPU nor hashing. Open it by https, or from localhost.",
+    );
+  options.signal?.throwIfAborted();
+  if (typeof Worker === "undefined") return await openEngine(openSource(model), options);
+  const { default: EngineWorker } = await import("./worker/worker.ts?worker&inline");
+  const absolute = typeof model === "string" ? resolveModel(model, globalThis.document?.baseURI) : model;
+  return await openInWorker(new EngineWorker(), absolute, options);
+}

@@ -1,0 +1,226 @@
+/** Token texts to plain text, one token at a time: the decoder of a tokenizer.json, without going over old tokens again. */
+import { MixtabError } from "../base/errors.ts";
+
+/** Shows text as its tokens arrive: every character with its last byte, never half of one. */
+export interface Detokenizer {
+  /** The text that this id completes, often "". */
+  push(id: number): string;
+  /** What is left at the end: bytes that never became a character, as U+FFFD. */
+  flush(): string;
+}
+
+/** The same over the texts of tokens, as they stand in the vocabulary. */
+export interface TokenDecoder {
+  push(token: string): string;
+  flush(): string;
+}
+
+/**
+ * "live" shows a character as soon as its bytes are there. "whole" waits for the end of a run of `<0xNN>` tokens, as the
+ * `tokenizers` library does when it has all ids: one stray byte turns every byte of its run into U+FFFD.
+ */
+export type DecodingMode = "live" | "whole";
+
+/**
+ * Reads the `decoder` entry of a tokenizer.json and returns a function that starts a decoding.
+ * @throws MixtabError bad-tokenizer for a decoder that is neither byte-level nor of SentencePiece's kind.
+ */
+export function parseDecoder(decoder: unknown): (mode: DecodingMode) => TokenDecoder {
+  const steps = flatten(decoder);
+  if (steps.length === 1 && steps[0]?.type === "ByteLevel") return () => new ByteLevelDecoder();
+  const plan: Plan = { replacements: [], byteFallback: false, strip: undefined };
+  let fused = false;
+  for (const step of steps) addStep(step);
+  return (mode) => new SentencePieceDecoder(plan, mode);
+
+  function addStep(step: Step): void {
+    if (step.type === "Replace" && !fused) plan.replacements.push(replacement(step));
+    else if (step.type === "ByteFallback" && !fused) plan.byteFallback = true;
+    else if (step.type === "Fuse") fused = true;
+    else if (step.type === "Strip" && fused && !plan.strip) plan.strip = strip(step);
+    else if (step.type === "Metaspace" && steps.length === 1) {
+      const space = typeof step.replacement === "string" ? step.replacement : "▁";
+      plan.replacements.push({ from: space, to: " " });
+      const prepends = step.prepend_scheme !== "never" && step.add_prefix_space !== false;
+      if (prepends) plan.strip = { content: " ", count: 1 };
+    } else throw unsupported(`a ${step.type} step at this place`);
+  }
+}
+
+interface Step {
+  readonly type: string;
+  readonly [field: string]: unknown;
+}
+
+interface Plan {
+  readonly replacements: { readonly from: string; readonly to: string }[];
+  byteFallback: boolean;
+  /** Dropped at the start of the whole text, at most `count` times. */
+  strip: { readonly content: string; readonly count: number } | undefined;
+}
+
+/** A character has at most four bytes, a prefix rarely more than one space; a larger count is a mistake in the file. */
+const MAX_STRIP = 64;
+
+function unsupported(what: string): MixtabError {
+  return new MixtabError(
+    "bad-tokenizer",
+    `tokenizer.json: the decoder has ${what}, which mixtab does not know. It reads ByteLevel decoders, and sequences of Replace, ByteFallback, Fuse and Strip.`,
+  );
+}
+
+function flatten(decoder: unknown): Step[] {
+  if (typeof decoder !== "object" || decoder === null) throw unsupported("no type");
+  const step = decoder as { readonly type?: unknown; readonly decoders?: unknown };
+  if (typeof step.type !== "string") throw unsupported("no type");
+  if (step.type !== "Sequence") return [step as Step];
+  if (!Array.isArray(step.decoders) || step.decoders.length === 0) throw unsupported("an empty Sequence");
+  return step.decoders.flatMap(flatten);
+}
+
+function replacement({ pattern, content }: Step): { from: string; to: string } {
+  const from = (pattern as { readonly String?: unknown } | undefined)?.String;
+  if (typeof from !== "string" || from === "") throw unsupported("a Replace whose pattern is not a plain String");
+  if (typeof content !== "string") throw unsupported("a Replace without content");
+  return { from, to: content };
+}
+
+function strip({ content, start, stop }: Step): Plan["strip"] {
+  if (typeof content !== "string" || content === "") throw unsupported("a Strip without content");
+  if (!Number.isInteger(start) || (start as number) < 0 || (start as number) > MAX_STRIP) {
+    throw unsupported(`a Strip that starts at ${start}`);
+  }
+  if (stop !== 0) throw unsupported("a Strip at the end of the text");
+  return { content, count: start as number };
+}
+
+const REPLACEMENT = "\ufffd";
+const lossy = new TextDecoder("utf-8", { ignoreBOM: true });
+const strict = new TextDecoder("utf-8", { ignoreBOM: true, fatal: true });
+const encoder = new TextEncoder();
+
+/** Each character of a token stands for one byte of UTF-8. */
+class ByteLevelDecoder implements TokenDecoder {
+  #pending: number[] = [];
+
+  push(token: string): string {
+    const bytes = [...this.#pending, ...byteLevelBytes(token)];
+    const known = bytes.length - partialTail(bytes);
+    this.#pending = bytes.slice(known);
+    return lossy.decode(new Uint8Array(bytes.slice(0, known)));
+  }
+
+  flush(): string {
+    const text = lossy.decode(new Uint8Array(this.#pending));
+    this.#pending = [];
+    return text;
+  }
+}
+
+/** Tokens are text, with replacements; in between, runs of `<0xNN>` are bytes of UTF-8. */
+class SentencePieceDecoder implements TokenDecoder {
+  readonly #plan: Plan;
+  readonly #run: ByteRun;
+  #toStrip: number;
+
+  constructor(plan: Plan, mode: DecodingMode) {
+    this.#plan = plan;
+    this.#run = new ByteRun(mode);
+    this.#toStrip = plan.strip?.count ?? 0;
+  }
+
+  push(token: string): string {
+    let text = token;
+    for (const { from, to } of this.#plan.replacements) text = text.replaceAll(from, to);
+    const byte = this.#plan.byteFallback ? /^<0x([0-9A-Fa-f]{2})>$/.exec(text)?.[1] : undefined;
+    if (byte !== undefined) return this.#strip(this.#run.push(Number.parseInt(byte, 16)));
+    return this.#strip(this.#run.end() + text);
+  }
+
+  flush(): string {
+    return this.#strip(this.#run.end());
+  }
+
+  #strip(text: string): string {
+    const content = this.#plan.strip?.content;
+    if (content === undefined || this.#toStrip === 0) return text;
+    let rest = text;
+    for (; this.#toStrip > 0 && rest.startsWith(content); this.#toStrip -= 1) rest = rest.slice(content.length);
+    if (rest !== "") this.#toStrip = 0;
+    return rest;
+  }
+}
+
+/** Consecutive byte tokens. A run that is not UTF-8 becomes one U+FFFD per byte; live, what was shown before stays. */
+class ByteRun {
+  readonly #mode: DecodingMode;
+  #bytes: number[] = [];
+  #broken = false;
+
+  constructor(mode: DecodingMode) {
+    this.#mode = mode;
+  }
+
+  push(byte: number): string {
+    if (this.#broken) return REPLACEMENT;
+    this.#bytes.push(byte);
+    const waits = this.#mode === "whole" || partialTail(this.#bytes) === this.#bytes.length;
+    return waits ? "" : this.#take();
+  }
+
+  end(): string {
+    const text = this.#take();
+    this.#broken = false;
+    return text;
+  }
+
+  #take(): string {
+    const bytes = this.#bytes;
+    this.#bytes = [];
+    try {
+      return strict.decode(new Uint8Array(bytes));
+    } catch {
+      this.#broken = true;
+      return REPLACEMENT.repeat(bytes.length);
+    }
+  }
+}
+
+/** Bytes at the end that begin a character and do not finish it, 0 to 3. */
+function partialTail(bytes: readonly number[]): number {
+  for (let back = 1; back <= 3 && back <= bytes.length; back += 1) {
+    const byte = bytes[bytes.length - back]!;
+    if ((byte & 0xc0) !== 0x80) return sequenceLength(byte) > back ? back : 0;
+  }
+  return 0;
+}
+
+/** Bytes of the UTF-8 sequence that this byte leads (Unicode, table 3-7); 1 for a byte that leads none. */
+function sequenceLength(lead: number): number {
+  if (lead >= 0xc2 && lead <= 0xdf) return 2;
+  if (lead >= 0xe0 && lead <= 0xef) return 3;
+  return lead >= 0xf0 && lead <= 0xf4 ? 4 : 1;
+}
+
+/** GPT-2's alphabet: printable Latin-1 stands for itself, the other bytes for U+0100 and on. */
+const BYTE_OF_CHARACTER: ReadonlyMap<string, number> = (() => {
+  const byteOf = new Map<string, number>();
+  let next = 0x100;
+  for (let byte = 0; byte < 256; byte += 1) {
+    const printable = (byte > 0x20 && byte < 0x7f) || (byte > 0xa0 && byte !== 0xad);
+    byteOf.set(String.fromCharCode(printable ? byte : next), byte);
+    if (!printable) next += 1;
+  }
+  return byteOf;
+})();
+
+/** A token with any character outside the alphabet (an added one, mostly) is plain text, as in the `tokenizers` library. */
+function byteLevelBytes(token: string): Iterable<number> {
+  const bytes: number[] = [];
+  for (const character of token) {
+    const byte = BYTE_OF_CHARACTER.get(character);
+    if (byte === undefined) return encoder.encode(token);
+    bytes.push(byte);
+  }
+  return bytes;
+}

@@ -1,0 +1,78 @@
+import type { ChatRequest, Engine, FinishReason, Stats, Usage } from "../index.ts";
+import { type AnswerCounts, Meter } from "./meter.ts";
+
+/** How an answer ended. `usage` is absent where it was stopped. */
+export interface AnswerEnd {
+  readonly finish: FinishReason | "stopped";
+  readonly counts: AnswerCounts;
+  readonly usage?: Usage;
+}
+
+/** Who listens to an answer while it is made. */
+export interface AnswerListener {
+  text(piece: string): void;
+  counts(counts: AnswerCounts): void;
+  stats(stats: Stats): void;
+}
+
+const POLL_MS = 250;
+
+/** Streams one answer, reading the engine's counters meanwhile. A stop by `signal` is an end; every other failure throws. */
+export async function streamAnswer(
+  engine: Engine,
+  request: ChatRequest,
+  signal: AbortSignal,
+  listener: AnswerListener,
+): Promise<AnswerEnd> {
+  signal.throwIfAborted();
+  const meter = new Meter(await engine.stats());
+  const read = async (): Promise<AnswerCounts> => {
+    const stats = await engine.stats();
+    const counts = meter.live(stats);
+    listener.stats(stats);
+    listener.counts(counts);
+    return counts;
+  };
+  const ended = new AbortController();
+  const polling = repeat(read, ended.signal);
+
+  let finish: FinishReason | "stopped" = "stopped";
+  let usage: Usage | undefined;
+  try {
+    const options = { stream: true, stream_options: { include_usage: true } } as const;
+    for await (const chunk of await engine.chat.completions.create({ ...request, ...options }, { signal })) {
+      usage = chunk.usage ?? usage;
+      const choice = chunk.choices[0];
+      if (choice?.delta.content) {
+        meter.token();
+        listener.text(choice.delta.content);
+      }
+      finish = choice?.finish_reason ?? finish;
+    }
+  } catch (error) {
+    if (!signal.aborted) throw error;
+    finish = "stopped";
+  } finally {
+    ended.abort();
+  }
+  const last = await polling;
+  if (!usage) return { finish, counts: await read().catch(() => last ?? meter.none()) };
+  const counts = meter.final(usage);
+  listener.stats(await engine.stats());
+  return { finish, counts, usage };
+}
+
+/** Calls `read` every so often until the signal; what it returned last. A closed engine ends it too: the stream tells why. */
+async function repeat<T>(read: () => Promise<T>, signal: AbortSignal): Promise<T | undefined> {
+  let last: T | undefined;
+  try {
+    while (!signal.aborted) {
+      await new Promise<void>((resolve) => {
+        const timer = setTimeout(resolve, POLL_MS);
+        signal.addEventListener("abort", () => (clearTimeout(timer), resolve()), { once: true });
+      });
+      if (!signal.aborted) last = await read();
+    }
+  } catch {}
+  return last;
+}

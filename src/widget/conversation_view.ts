@@ -1,0 +1,121 @@
+import type { AnswerEnd } from "./answer.ts";
+import { button, h, workingDots } from "./dom.ts";
+import type { AnswerCounts } from "./meter.ts";
+import { formatBytes, formatCount, formatRate, formatShare } from "./numbers.ts";
+
+const NEAR_BOTTOM_PX = 32;
+
+/** The log: questions and answers, following the newest words only while the reader is at the bottom. */
+export class ConversationView {
+  readonly root: HTMLElement;
+  readonly #log = h("div", {
+    role: "log",
+    "aria-live": "polite",
+    "aria-label": "Conversation",
+    tabindex: "0",
+    class: "log",
+  });
+  readonly #prompts = h("div", { role: "group", "aria-label": "Suggestions", class: "prompts", part: "suggestions" });
+
+  constructor() {
+    this.#log.part.add("log");
+    this.root = h("div", { class: "conversation" }, this.#log, this.#prompts);
+  }
+
+  /** Buttons for a first message, shown while the conversation is empty. */
+  suggest(prompts: readonly string[], choose: (prompt: string) => void): void {
+    this.#prompts.replaceChildren(...prompts.map((prompt) => button(prompt, "suggestion", () => choose(prompt))));
+  }
+
+  /** Adds a question and the place of its answer. */
+  add(question: string): AnswerView {
+    this.#prompts.hidden = true;
+    const asked = h("div", { class: "question", part: "question" }, h("span", { class: "unseen" }, "You: "), question);
+    const answer = new AnswerView((change) => this.#follow(change));
+    this.#log.append(asked, answer.root);
+    this.#log.scrollTop = this.#log.scrollHeight;
+    return answer;
+  }
+
+  /** While busy, a screen reader waits for the whole answer. */
+  busy(answering: boolean): void {
+    this.#log.setAttribute("aria-busy", String(answering));
+  }
+
+  /** An empty conversation, with its suggestions. */
+  clear(): void {
+    this.#log.replaceChildren();
+    this.#prompts.hidden = false;
+  }
+
+  #follow(change: () => void): void {
+    const { scrollHeight, scrollTop, clientHeight } = this.#log;
+    const atBottom = scrollHeight - scrollTop - clientHeight < NEAR_BOTTOM_PX;
+    change();
+    if (atBottom) this.#log.scrollTop = this.#log.scrollHeight;
+  }
+}
+
+/** One answer: its text as it comes, what it cost, and how it ended. */
+export class AnswerView {
+  readonly root: HTMLElement;
+  readonly #text = document.createTextNode("");
+  readonly #state = h("p", { class: "state" });
+  readonly #costs = h("p", { class: "costs", part: "costs" });
+  readonly #follow: (change: () => void) => void;
+
+  constructor(follow: (change: () => void) => void) {
+    this.#follow = follow;
+    const words = h("div", { class: "text", part: "answer" }, this.#text);
+    this.root = h("article", { class: "answer", "aria-label": "Answer" }, words, this.#state, this.#costs);
+  }
+
+  /** What happens while there are no words yet. */
+  wait(what: string): void {
+    this.#follow(() => this.#state.replaceChildren(workingDots(), ` ${what}`));
+  }
+
+  /** More words. */
+  append(piece: string): void {
+    this.#follow(() => {
+      this.#state.replaceChildren();
+      this.#text.appendData(piece);
+    });
+  }
+
+  /** What it costs so far. */
+  count(counts: AnswerCounts): void {
+    if (counts.tokens > 0) this.#follow(() => (this.#costs.textContent = costsOf(counts)));
+  }
+
+  /** How it ended; nothing is said of an answer that is whole. */
+  end({ finish, counts }: AnswerEnd): void {
+    const words = { stop: "", length: "Cut off at the longest answer allowed.", stopped: "Stopped." }[finish];
+    this.root.dataset.finish = finish;
+    this.#follow(() => this.#state.replaceChildren(words));
+    this.count(counts);
+  }
+
+  /** It could not be made, or not to its end. */
+  fail(): void {
+    this.root.dataset.finish = "failed";
+    this.#follow(() => this.#state.replaceChildren(this.#text.length > 0 ? "Broken off." : "No answer."));
+  }
+
+  /** The question is asked again. */
+  reset(): void {
+    delete this.root.dataset.finish;
+    this.#text.data = "";
+    this.#costs.textContent = "";
+  }
+}
+
+function costsOf(counts: AnswerCounts): string {
+  const { tokens, tokensPerSecond, hits, misses, uploads, uploadedBytes, promptTokens, cachedTokens } = counts;
+  const parts = [`${formatCount(tokens)} ${tokens === 1 ? "token" : "tokens"}`];
+  if (tokensPerSecond > 0) parts.push(`${formatRate(tokensPerSecond)} tokens/s`);
+  if (hits + misses > 0) parts.push(`${formatShare(hits, hits + misses)} hits`);
+  parts.push(`${formatCount(uploads)} uploads, ${formatBytes(uploadedBytes)}`);
+  if (promptTokens !== undefined && cachedTokens) parts.push(`${cachedTokens} of ${promptTokens} prompt tokens reused`);
+  return parts.join(" · ");
+}

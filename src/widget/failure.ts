@@ -1,0 +1,45 @@
+import type { MixtabError } from "../index.ts";
+
+/** An error as the page shows it: a stable code, and a message that names the next step. */
+export interface Failure {
+  readonly code: MixtabError["code"] | "unexpected";
+  readonly message: string;
+  readonly cause: unknown;
+}
+
+/** Failures that another try may mend; the rest need another page, model or question. */
+const WORTH_A_RETRY: ReadonlySet<string> = new Set<Failure["code"]>([
+  "device-lost",
+  "out-of-memory",
+  "not-found",
+  "http",
+  "no-range",
+  "network",
+  "store",
+  "quota",
+  "corrupt-record",
+  "missing-shard",
+  "closed",
+  "unexpected",
+]);
+
+/** Failures after which the engine is of no more use. */
+const ENDS_THE_ENGINE: ReadonlySet<string> = new Set<Failure["code"]>(["device-lost", "out-of-memory", "closed"]);
+
+/** Whether a Retry button makes sense. */
+export const worthARetry = ({ code }: Failure): boolean => WORTH_A_RETRY.has(code);
+
+/** Whether the model must be opened anew before the next answer. */
+export const endsTheEngine = ({ code }: Failure): boolean => ENDS_THE_ENGINE.has(code);
+
+/** Any thrown thing as a {@link Failure}; by shape, since an error may come from a worker or another copy of the package. */
+export function failureOf(error: unknown): Failure {
+  const { code, message } = (error ?? {}) as { code?: unknown; message?: unknown };
+  const text = typeof message === "string" && message !== "" ? message : String(error);
+  if (typeof code === "string") return { code: code as Failure["code"], message: text, cause: error };
+  return {
+    code: "unexpected",
+    message: `${text} (This should not happen. Try again; if it stays, please report these words.)`,
+    cause: error,
+  };
+}

@@ -1,0 +1,8 @@
+import { MixtabChat } from "./element.ts";
+
+export type { AnswerEnd } from "./answer.ts";
+export { MixtabChat } from "./element.ts";
+export type { Failure } from "./failure.ts";
+export type { AnswerCounts } from "./meter.ts";
+
+if (!customElements.get("mixtab-chat")) customElements.define("mixtab-chat", MixtabChat);

@@ -1,0 +1,67 @@
+import type { ModelInfo, Progress } from "../index.ts";
+import { h } from "./dom.ts";
+import type { Notice } from "./notice.ts";
+import { formatBytes } from "./numbers.ts";
+import { ProgressBar, sourceName } from "./progress_bar.ts";
+
+/** What a person sees of a model's opening: a line of status, the progress bar, and notes about what did not go as hoped. */
+export class Loading {
+  readonly bar = new ProgressBar();
+  readonly status = h("p", { class: "status", part: "status", role: "status" });
+  readonly #notice: Notice;
+  #info: ModelInfo | undefined;
+  #last: Progress | undefined;
+
+  constructor(notice: Notice) {
+    this.#notice = notice;
+  }
+
+  /** A model is asked for. */
+  begin(): void {
+    this.#info = undefined;
+    this.#last = undefined;
+    this.status.textContent = "Opening the model…";
+    this.bar.waiting("Opening the model…");
+  }
+
+  /** Bytes arrive, before and after the model is ready. */
+  progress(progress: Progress): void {
+    this.#last = progress;
+    if (progress.warning) this.#notice.note(progress.warning);
+    if (progress.phase === "opening") this.bar.waiting("Reading the model’s description…");
+    else if (progress.phase !== "done")
+      this.bar.show(progress, this.#info ? "It can talk already. Fetching the rest:" : "Loading");
+    else if (this.#info) this.bar.hide();
+    else this.bar.waiting("Preparing the device…");
+    if (this.#info) this.#describe(this.#info);
+  }
+
+  /** The model answers; `asked` is the device that was asked for. */
+  ready(info: ModelInfo, asked: string): void {
+    this.#info = info;
+    if (!this.#last || this.#last.phase === "done") this.bar.hide();
+    else this.progress(this.#last);
+    if (info.device === "cpu" && asked !== "cpu")
+      this.#notice.note(
+        `This browser offers no WebGPU here, so the model runs on the processor: slower, and only small models. (${info.deviceDescription})`,
+      );
+    this.#describe(info);
+  }
+
+  /** No model could be opened. */
+  failed(): void {
+    this.status.textContent = "No model";
+    this.bar.hide();
+  }
+
+  #describe(info: ModelInfo): void {
+    const device = info.device === "gpu" ? "on the GPU" : "on the processor";
+    const parts = [`${modelName(info.id)} ${device}`];
+    if (this.#last?.phase === "done")
+      parts.push(`${formatBytes(this.#last.totalBytes)} ${sourceName(this.#last.from)}`);
+    this.status.textContent = parts.join(" · ");
+  }
+}
+
+/** The last part of a model's address, without a revision. */
+const modelName = (id: string): string => id.replace(/\/+$/, "").split("/").at(-1)?.split("@")[0] || id;

@@ -1,0 +1,35 @@
+const UNITS = ["bytes", "kB", "MB", "GB", "TB"] as const;
+
+/** Bytes for people, in powers of 1000: "3.0 MB", "62 kB", "0 bytes". */
+export function formatBytes(bytes: number): string {
+  let unit = 0;
+  let value = Math.max(0, bytes);
+  while (value >= 999.5 && unit < UNITS.length - 1) {
+    value /= 1000;
+    unit++;
+  }
+  const digits = unit < 2 || value >= 99.5 ? 0 : 1;
+  return `${value.toFixed(digits)} ${UNITS[unit]}`;
+}
+
+/** Whole numbers with separators: "12,345". */
+export function formatCount(count: number): string {
+  return Math.round(count).toLocaleString("en");
+}
+
+/** One decimal below ten, none above: "9.4", "132". */
+export function formatRate(rate: number): string {
+  return rate < 10 ? rate.toFixed(1) : formatCount(rate);
+}
+
+/** A share of a whole in percent; "–" where there is no whole yet, and never "100 %" of something short of it. */
+export function formatShare(part: number, whole: number): string {
+  if (whole <= 0) return "–";
+  const percent = (100 * part) / whole;
+  return part < whole && percent > 99 ? `${Math.min(99.9, percent).toFixed(1)} %` : `${Math.round(percent)} %`;
+}
+
+/** Milliseconds for people: "420 ms", "3.2 s". */
+export function formatMs(ms: number): string {
+  return ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(1)} s`;
+}

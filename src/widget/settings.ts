@@ -1,0 +1,72 @@
+import { type ChatRequest, type EngineOptions, MixtabError } from "../index.ts";
+
+/** Attributes whose change opens the engine anew. */
+export const ENGINE_ATTRIBUTES = ["model", "budget", "context-length", "device"] as const;
+
+/** Attributes that the next answer reads. */
+export const ANSWER_ATTRIBUTES = ["temperature", "max-tokens"] as const;
+
+const SCALE: Readonly<Record<string, number>> = {
+  "": 1,
+  b: 1,
+  kb: 1e3,
+  mb: 1e6,
+  gb: 1e9,
+  kib: 2 ** 10,
+  mib: 2 ** 20,
+  gib: 2 ** 30,
+};
+
+/** "2GB", "64 MB", "512MiB", bytes, or "all"; undefined (the engine's default) where the attribute is absent or empty. */
+export function parseBudget(text: string | null): number | undefined {
+  const value = text?.trim().toLowerCase() ?? "";
+  if (value === "") return undefined;
+  if (value === "all") return Number.MAX_SAFE_INTEGER;
+  const [, amount, unit] = /^(\d+(?:\.\d+)?)\s*([a-z]*)$/.exec(value) ?? [];
+  const scale = SCALE[unit ?? "?"];
+  if (amount === undefined || scale === undefined)
+    throw new MixtabError(
+      "bad-request",
+      `budget="${text}" is not an amount of memory: write "all", "2GB", "64MB" or a number of bytes.`,
+    );
+  return Math.min(Number.MAX_SAFE_INTEGER, Math.floor(Number(amount) * scale));
+}
+
+function parseNumber(element: Element, name: string, wanted: string, fits: (value: number) => boolean) {
+  const text = element.getAttribute(name)?.trim() ?? "";
+  if (text === "") return undefined;
+  const value = Number(text);
+  if (!fits(value)) throw new MixtabError("bad-request", `${name}="${text}" should be ${wanted}.`);
+  return value;
+}
+
+const isCount = (value: number): boolean => Number.isSafeInteger(value) && value > 0;
+
+/** What the attributes say about the engine. Errors: bad-request. */
+export function engineSettings(element: Element): EngineOptions {
+  const budgetBytes = parseBudget(element.getAttribute("budget"));
+  const contextLength = parseNumber(element, "context-length", "a whole number of tokens above 0", isCount);
+  const device = element.getAttribute("device")?.trim() || "auto";
+  if (device !== "auto" && device !== "gpu" && device !== "cpu")
+    throw new MixtabError("bad-request", `device="${device}" should be "auto", "gpu" or "cpu".`);
+  return {
+    device,
+    ...(budgetBytes === undefined ? {} : { budgetBytes }),
+    ...(contextLength === undefined ? {} : { contextLength }),
+  };
+}
+
+/** What the attributes say about an answer. Errors: bad-request. */
+export function answerSettings(element: Element): Pick<ChatRequest, "temperature" | "max_tokens"> {
+  const temperature = parseNumber(
+    element,
+    "temperature",
+    "a number, 0 (always the same words) or above",
+    (t) => t >= 0,
+  );
+  const maxTokens = parseNumber(element, "max-tokens", "a whole number above 0", isCount);
+  return {
+    ...(temperature === undefined ? {} : { temperature }),
+    ...(maxTokens === undefined ? {} : { max_tokens: maxTokens }),
+  };
+}

@@ -1,0 +1,122 @@
+import { type ChatMessage, type Engine, MixtabError } from "../index.ts";
+import { type AnswerEnd, streamAnswer } from "./answer.ts";
+import { Composer } from "./composer.ts";
+import { type Exchange, messagesOf } from "./conversation.ts";
+import { type AnswerView, ConversationView } from "./conversation_view.ts";
+import type { Emit } from "./events.ts";
+import type { answerSettings } from "./settings.ts";
+
+/** What a conversation needs from the element around it. */
+export interface TalkHost {
+  /** The engine, once it is open; the newest one, if the model is changed meanwhile. */
+  engine(signal: AbortSignal): Promise<Engine>;
+  /** Errors: bad-request. */
+  settings(): ReturnType<typeof answerSettings>;
+  /** Shows an error; `retry` asks the question again. */
+  fail(error: unknown, retry: () => void): void;
+  /** A new attempt is made: what failed before is not of interest any more. */
+  clearFailure(): void;
+  readonly emit: Emit;
+}
+
+const NOTHING = { tokens: 0, tokensPerSecond: 0, hits: 0, misses: 0, uploads: 0, uploadedBytes: 0 };
+
+/** The conversation: its turns, the answer being made, and the views of both. It outlives engines. */
+export class Talk {
+  readonly view = new ConversationView();
+  readonly composer: Composer;
+  readonly #host: TalkHost;
+  #exchanges: Exchange[] = [];
+  #answering: { readonly abort: AbortController; streaming: boolean } | undefined;
+
+  constructor(host: TalkHost) {
+    this.#host = host;
+    this.composer = new Composer({ send: (text) => void this.send(text), stop: () => this.stop() });
+  }
+
+  /** What has been said; a stopped answer counts with the words it has. */
+  get messages(): ChatMessage[] {
+    return messagesOf(this.#exchanges);
+  }
+
+  /** Asks, and resolves when the answer has ended in whatever way. Errors: bad-request while another answer is made. */
+  async send(question: string): Promise<void> {
+    if (this.#answering)
+      throw new MixtabError("bad-request", "An answer is being made: call stop() first, or wait for mixtab-answer.");
+    const exchange = { question, answer: "" };
+    const view = this.view.add(question);
+    this.#exchanges.push(exchange);
+    await this.#answer(exchange, view);
+  }
+
+  /** Ends the answer; the words so far stay in the conversation. */
+  stop(): void {
+    this.#answering?.abort.abort(new DOMException("Stopped.", "AbortError"));
+  }
+
+  /** Before an engine is closed: an answer it is making ends, one that still waits for a model goes on waiting. */
+  stopStreaming(): void {
+    if (this.#answering?.streaming) this.stop();
+  }
+
+  /** Forgets what was said. */
+  clear(): void {
+    this.stop();
+    this.#exchanges = [];
+    this.view.clear();
+    this.composer.focus();
+  }
+
+  async #answer(exchange: Exchange, view: AnswerView): Promise<void> {
+    const abort = new AbortController();
+    const answering = { abort, streaming: false };
+    this.#answering = answering;
+    this.#busy(true);
+    this.#host.clearFailure();
+    exchange.answer = "";
+    view.reset();
+    try {
+      const end = await this.#stream(exchange, view, answering);
+      view.end(end);
+      this.#host.emit("mixtab-answer", end);
+    } catch (error) {
+      if (abort.signal.aborted) view.end({ finish: "stopped", counts: NOTHING });
+      else {
+        view.fail();
+        this.#host.fail(error, () => void this.#answer(exchange, view));
+      }
+    } finally {
+      if (this.#answering === answering) {
+        this.#answering = undefined;
+        this.#busy(false);
+      }
+    }
+  }
+
+  async #stream(
+    exchange: Exchange,
+    view: AnswerView,
+    answering: { readonly abort: AbortController; streaming: boolean },
+  ): Promise<AnswerEnd> {
+    const { signal } = answering.abort;
+    view.wait("Waiting for the model…");
+    const engine = await this.#host.engine(signal);
+    answering.streaming = true;
+    view.wait("Reading…");
+    const earlier = this.#exchanges.slice(0, this.#exchanges.indexOf(exchange));
+    const messages = [...messagesOf(earlier), { role: "user", content: exchange.question } as const];
+    return streamAnswer(engine, { messages, ...this.#host.settings() }, signal, {
+      text: (piece) => {
+        exchange.answer += piece;
+        view.append(piece);
+      },
+      counts: (counts) => view.count(counts),
+      stats: (stats) => this.#host.emit("mixtab-stats", stats),
+    });
+  }
+
+  #busy(answering: boolean): void {
+    this.composer.busy(answering);
+    this.view.busy(answering);
+  }
+}
