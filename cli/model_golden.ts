@@ -109,8 +109,8 @@ export async function checkModel(speaker: Speaker, source: Source, options: Gold
         1e-7,
       ),
     );
-  for (const [name, { values }] of golden)
-    if (name.startsWith("dequant.")) say(compareExactly(name, await dequantised(loaded, source, name), values));
+  for (const [name, { values, shape }] of golden)
+    if (name.startsWith("dequant.")) say(compareExactly(name, await dequantised(loaded, source, name, shape), values));
 
   const generated = new Tapped();
   current = generated;
@@ -153,14 +153,19 @@ function* compareTaps(golden: Golden, tapped: Tapped, tolerance: number): Genera
 }
 
 /** The matrix a `dequant.<tensor>[row of its stack]` names, decoded as the CPU speaker does. */
-async function dequantised(loaded: Loaded, source: Source, name: string): Promise<Float32Array> {
+async function dequantised(
+  loaded: Loaded,
+  source: Source,
+  name: string,
+  shape: readonly number[],
+): Promise<Float32Array> {
   const [, module, stack] = defined(/^dequant\.(.+)\.weight(?:\[(\d+)\])?$/.exec(name), name);
-  const { checkpoint } = loaded.repository;
-  const published = checkpoint.lookUp({ module: module!, ...(stack === undefined ? {} : { stack: Number(stack) }) });
-  const matrix = layMatrix(published.rows, published.columns, published.encoding);
+  const published = { module: module!, ...(stack === undefined ? {} : { stack: Number(stack) }) };
+  const found = loaded.repository.checkpoint.find([published], shape[0]!, shape[1]!);
+  const matrix = layMatrix(found.rows, found.columns, found.encoding);
   const bytes = new Uint8Array(matrix.end);
   for (const part of ["weight", "scales", "biases"] as const) {
-    const range = published[part];
+    const range = found[part];
     if (range) bytes.set(await readRange(source, range.file, range.begin, range.end), matrix[part]);
   }
   return decodeMatrix(matrix, bytes);

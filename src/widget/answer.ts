@@ -68,8 +68,8 @@ async function repeat<T>(read: () => Promise<T>, signal: AbortSignal): Promise<T
   try {
     while (!signal.aborted) {
       await new Promise<void>((resolve) => {
-        const timer = setTimeout(resolve, POLL_MS);
-        signal.addEventListener("abort", () => (clearTimeout(timer), resolve()), { once: true });
+        setTimeout(resolve, POLL_MS);
+        signal.addEventListener("abort", () => resolve(), { once: true });
       });
       if (!signal.aborted) last = await read();
     }

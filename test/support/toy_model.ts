@@ -28,7 +28,9 @@ export function toyModel(speaker: Speaker, shape: ToyShape, slotCount: number, r
   const fill = (matrix: Matrix): Weight => {
     const weight = speaker.weight(matrix);
     const scale = matrix.rows === 1 ? 0 : 1.7 / Math.sqrt(matrix.columns);
-    const values = Float32Array.from({ length: matrix.rows * matrix.columns }, () => (scale ? next() * scale * 1.7 : 1 + next() / 4));
+    const values = Float32Array.from({ length: matrix.rows * matrix.columns }, () =>
+      scale ? next() * scale * 1.7 : 1 + next() / 4,
+    );
     speaker.write(weight, 0, new Uint8Array(values.buffer));
     return weight;
   };
@@ -45,7 +47,14 @@ export function toyModel(speaker: Speaker, shape: ToyShape, slotCount: number, r
 
   const blocks = Array.from({ length: shape.layers }, (_, index) => ({
     attentionNorm: matrix(1, width),
-    attention: { wq: matrix(16, width), wk: matrix(8, width), wv: matrix(8, width), wo: matrix(width, 16), rope, headWidth: 8 },
+    attention: {
+      wq: matrix(16, width),
+      wk: matrix(8, width),
+      wv: matrix(8, width),
+      wo: matrix(width, 16),
+      rope,
+      headWidth: 8,
+    },
     cache: speaker.cache(ring, 8, shape.window),
     ffnNorm: matrix(1, width),
     feedForward: mixture(matrix(shape.experts, width), {
@@ -57,7 +66,13 @@ export function toyModel(speaker: Speaker, shape: ToyShape, slotCount: number, r
       slots,
     }),
   }));
-  const parts = { embedding: matrix(vocabulary, width), blocks, norm: matrix(1, width), head: matrix(vocabulary, width), eps: 1e-5 };
+  const parts = {
+    embedding: matrix(vocabulary, width),
+    blocks,
+    norm: matrix(1, width),
+    head: matrix(vocabulary, width),
+    eps: 1e-5,
+  };
   return {
     vocabulary,
     slots,

@@ -1,0 +1,79 @@
+/** `npm run chat -- "Tell me a story about a dog."`: one answer, on Dawn where it finds an adapter, else on the CPU. */
+import { parseArgs } from "node:util";
+import { MixtabError } from "../src/base/errors.ts";
+import { openEngine } from "../src/engine/engine.ts";
+import { dawn } from "./dawn.ts";
+import { openArgument } from "./model_argument.ts";
+import { parseBytes, runCommand } from "./shell.ts";
+
+const USAGE = `npm run chat -- MESSAGE [--model URL_OR_DIR] [--budget 2GB] [--device auto|gpu|cpu]
+               [--temperature N] [--top-p N] [--seed N] [--max-tokens N]`;
+
+/** The story model that comes with the project. */
+const STORY_MODEL = "demo/public/models/storyteller-moe";
+
+await runCommand(async (args) => {
+  const { values, positionals } = parseArgs({
+    args,
+    allowPositionals: true,
+    options: {
+      model: { type: "string", default: STORY_MODEL },
+      budget: { type: "string" },
+      device: { type: "string", default: "auto" },
+      temperature: { type: "string" },
+      "top-p": { type: "string" },
+      seed: { type: "string" },
+      "max-tokens": { type: "string" },
+    },
+  });
+  const content = positionals.join(" ");
+  if (content.trim() === "") throw new MixtabError("empty-prompt", `There is no message.\n${USAGE}`);
+  const device = values.device;
+  if (device !== "auto" && device !== "gpu" && device !== "cpu")
+    throw new MixtabError("bad-request", `--device is auto, gpu or cpu, not ${device}.`);
+
+  const gpu = device === "cpu" ? undefined : await dawn({ software: device === "gpu" });
+  const number = (text: string | undefined) => (text === undefined ? null : Number(text));
+  const engine = await openEngine(
+    { ...openArgument(values.model), gpu },
+    { device, ...(values.budget === undefined ? {} : { budgetBytes: parseBytes(values.budget) }) },
+  );
+  const { info } = engine;
+  console.error(
+    `${info.id} on ${info.deviceDescription}, ${info.slots} of ${info.layers * info.experts} experts resident at most`,
+  );
+
+  const stop = new AbortController();
+  process.once("SIGINT", () => stop.abort());
+  const chunks = await engine.chat.completions.create(
+    {
+      messages: [{ role: "user", content }],
+      stream: true,
+      stream_options: { include_usage: true },
+      temperature: number(values.temperature),
+      top_p: number(values["top-p"]),
+      seed: number(values.seed),
+      max_tokens: number(values["max-tokens"]),
+    },
+    { signal: stop.signal },
+  );
+  const began = performance.now();
+  try {
+    for await (const { choices, usage } of chunks) {
+      process.stdout.write(choices[0]?.delta.content ?? "");
+      if (!usage) continue;
+      const { decode } = usage.mixtab;
+      const seconds = (performance.now() - began) / 1000;
+      process.stdout.write("\n");
+      console.error(
+        `${usage.completion_tokens} tokens, ${(usage.completion_tokens / seconds).toFixed(1)} tokens/s, ` +
+          `experts: ${decode.hits} hits, ${decode.misses} misses, ${decode.uploadedBytes} bytes uploaded while answering`,
+      );
+    }
+  } catch (error) {
+    if (!stop.signal.aborted) throw error;
+    process.stdout.write("\n");
+  }
+  await engine.close();
+  return 0;
+});

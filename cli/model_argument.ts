@@ -1,0 +1,9 @@
+import { existsSync } from "node:fs";
+import type { Host } from "../src/engine/engine.ts";
+import { openSource } from "../src/engine/open_source.ts";
+import { directorySource } from "../src/source/directory.ts";
+
+/** A model named on the command line: a local folder, else a URL or owner/name on the Hub. */
+export function openArgument(argument: string): Host {
+  return existsSync(argument) ? { id: argument, source: directorySource(argument) } : openSource(argument);
+}

@@ -1,0 +1,30 @@
+import { MixtabError } from "../src/base/errors.ts";
+
+/** Runs a command to its exit code; an error of the user's world is one line on stderr, with its code. */
+export async function runCommand(main: (args: string[]) => Promise<number>): Promise<never> {
+  try {
+    process.exit(await main(process.argv.slice(2)));
+  } catch (error) {
+    if (error instanceof MixtabError) console.error(`${error.code}: ${error.message}`);
+    else if ((error as { code?: string }).code?.startsWith("ERR_PARSE_ARGS")) console.error((error as Error).message);
+    else console.error(error);
+    process.exit(1);
+  }
+}
+
+/** Bytes for people: "3.0 MB". */
+export function formatBytes(bytes: number): string {
+  const units = ["B", "kB", "MB", "GB", "TB"];
+  let value = bytes;
+  let unit = 0;
+  for (; value >= 1000 && unit < units.length - 1; unit++) value /= 1000;
+  return `${unit === 0 ? value : value.toFixed(1)} ${units[unit]}`;
+}
+
+/** "2GB", "64MB", "1000000": a number of bytes (decimal units). Errors: bad-request. */
+export function parseBytes(text: string): number {
+  const match = /^(\d+(?:\.\d+)?)\s*([kmgt]?)b?$/i.exec(text.trim());
+  if (!match)
+    throw new MixtabError("bad-request", `"${text}" is not a number of bytes. Write for instance 64MB or 2GB.`);
+  return Math.floor(Number(match[1]) * 1000 ** " kmgt".indexOf((match[2] || " ").toLowerCase()));
+}

@@ -1,0 +1,27 @@
+// y[t] = w[id of token t]. A lane makes 8 columns.
+override columns: u32;
+override w_bits: u32;
+override w_group: u32;
+override w_dtype: u32;
+override w_weight: u32;
+override w_scales: u32;
+override w_biases: u32;
+
+@group(1) @binding(0) var<storage, read> w: array<u32>;        // [V, D] encoded
+@group(1) @binding(1) var<storage, read_write> y: array<f32>;  // [T, D]
+
+fn word(at: u32) -> u32 { return w[at]; }
+
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+  let t = id.y;
+  let column = id.x * 8u;
+  if (t >= rows() || column >= columns) { return; }
+  var token = step.tokens[t / 4u][t % 4u];
+  if (step.sampled != 0u) { token = state.token; }
+  let e = eight(Matrix(w_bits, w_group, w_dtype, w_weight, w_scales, w_biases, columns), token, column);
+  for (var i = 0u; i < 4u; i++) {
+    if (column + i < columns) { y[t * columns + column + i] = e.low[i]; }
+    if (column + i + 4u < columns) { y[t * columns + column + i + 4u] = e.high[i]; }
+  }
+}

@@ -1,0 +1,76 @@
+// y[pair] = w2 up[pair] of the pair's expert. A workgroup makes 32 rows of a tile of pairs that share an expert, a lane 4 of 4; every sum runs
+// over the columns in order, wherever the pair lies.
+override columns: u32;  // F
+override height: u32;   // D
+override w2_bits: u32;
+override w2_group: u32;
+override w2_dtype: u32;
+override w2_weight: u32;
+override w2_scales: u32;
+override w2_biases: u32;
+
+@group(1) @binding(4) var<storage, read> routes: array<u32>;   // see routes.wgsl
+@group(1) @binding(5) var<storage, read> up: array<f32>;       // [T * A, F]
+@group(1) @binding(6) var<storage, read_write> y: array<f32>;  // [T * A, D]
+
+const PITCH = 33u;
+var<workgroup> members: array<u32, 32>;  // the tile's pairs
+var<workgroup> xs: array<f32, 1056>;     // [32 columns, 32 pairs]
+var<workgroup> ws: array<f32, 1056>;     // [32 columns, 32 rows]
+
+@compute @workgroup_size(8, 8)
+fn main(
+  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(local_invocation_id) lane: vec3<u32>,
+  @builtin(local_invocation_index) index: u32,
+) {
+  if (group.y >= routes[tiles_at()]) { return; }
+  let expert = routes[tile_at(group.y)];
+  let begin = routes[tile_at(group.y) + 1u];
+  page = routes[page_at(expert)];
+  if (page == NONE) { return; }
+  base = routes[base_at(expert)];
+  let count = min(TILE, routes[start_at(expert + 1u)] - begin);
+  let first_row = group.x * 32u;
+  let m = Matrix(w2_bits, w2_group, w2_dtype, w2_weight, w2_scales, w2_biases, columns);
+  let busy = lane.y * 4u < count;
+  if (index < count) { members[index] = routes[order_at(begin + index)]; }
+  workgroupBarrier();
+
+  var sum: array<vec4<f32>, 4>;
+  for (var start = 0u; start < columns; start += 32u) {
+    let column = start + index % 32u;
+    for (var p = index / 32u; p < 32u; p += 2u) {
+      var value = 0.0;
+      if (p < count && column < columns) { value = up[members[p] * columns + column]; }
+      xs[(index % 32u) * PITCH + p] = value;
+    }
+    let r = index % 32u;
+    for (var k = index / 32u * 8u; k < 32u; k += 16u) {
+      var e: Eight;
+      if (first_row + r < height) { e = eight(m, first_row + r, start + k); }
+      for (var i = 0u; i < 4u; i++) {
+        ws[(k + i) * PITCH + r] = e.low[i];
+        ws[(k + i + 4u) * PITCH + r] = e.high[i];
+      }
+    }
+    workgroupBarrier();
+    if (busy) {
+      for (var k = 0u; k < 32u; k++) {
+        let at = k * PITCH + lane.x * 4u;
+        let a = vec4(ws[at], ws[at + 1u], ws[at + 2u], ws[at + 3u]);
+        for (var j = 0u; j < 4u; j++) { sum[j] += xs[k * PITCH + lane.y * 4u + j] * a; }
+      }
+    }
+    workgroupBarrier();
+  }
+
+  for (var j = 0u; j < 4u; j++) {
+    let p = lane.y * 4u + j;
+    if (p >= count) { return; }
+    for (var i = 0u; i < 4u; i++) {
+      let row = first_row + lane.x * 4u + i;
+      if (row < height) { y[members[p] * height + row] = sum[j][i]; }
+    }
+  }
+}

@@ -1,0 +1,52 @@
+// y[pair] = w2 up[pair] of the pair's expert, for one token. A workgroup makes 16 rows, as `linear_one`.
+override columns: u32;  // F
+override height: u32;   // D
+override w2_bits: u32;
+override w2_group: u32;
+override w2_dtype: u32;
+override w2_weight: u32;
+override w2_scales: u32;
+override w2_biases: u32;
+
+@group(1) @binding(4) var<storage, read> routes: array<u32>;   // see routes.wgsl
+@group(1) @binding(5) var<storage, read> up: array<f32>;       // [A, F]
+@group(1) @binding(6) var<storage, read_write> y: array<f32>;  // [A, D]
+
+var<workgroup> partial: array<vec4<f32>, 64>;
+
+fn up_at(row: u32, i: u32) -> f32 {
+  if (columns % 8u != 0u && i >= columns) { return 0.0; }
+  return up[row * columns + i];
+}
+
+@compute @workgroup_size(16, 4)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) lane: vec3<u32>) {
+  let p = group.y;
+  let expert = routes[chosen_at(p)];
+  page = routes[page_at(expert)];
+  if (page == NONE) { return; }
+  base = routes[base_at(expert)];
+  let m = Matrix(w2_bits, w2_group, w2_dtype, w2_weight, w2_scales, w2_biases, columns);
+  let first = group.x * 16u + lane.y * 4u;
+  var sum = vec4(0.0);
+  for (var c = lane.x * 8u; c < columns; c += 128u) {
+    let low = vec4(up_at(p, c), up_at(p, c + 1u), up_at(p, c + 2u), up_at(p, c + 3u));
+    let high = vec4(up_at(p, c + 4u), up_at(p, c + 5u), up_at(p, c + 6u), up_at(p, c + 7u));
+    let a = eight(m, min(first, height - 1u), c);
+    let b = eight(m, min(first + 1u, height - 1u), c);
+    let d = eight(m, min(first + 2u, height - 1u), c);
+    let e = eight(m, min(first + 3u, height - 1u), c);
+    sum += vec4(dot(a.low, low), dot(b.low, low), dot(d.low, low), dot(e.low, low));
+    sum += vec4(dot(a.high, high), dot(b.high, high), dot(d.high, high), dot(e.high, high));
+  }
+  let at = lane.y * 16u + lane.x;
+  partial[at] = sum;
+  for (var stride = 8u; stride > 0u; stride /= 2u) {
+    workgroupBarrier();
+    if (lane.x < stride) { partial[at] += partial[at + stride]; }
+  }
+  if (lane.x > 0u) { return; }
+  for (var i = 0u; i < 4u; i++) {
+    if (first + i < height) { y[p * height + first + i] = partial[at][i]; }
+  }
+}

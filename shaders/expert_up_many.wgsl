@@ -1,0 +1,97 @@
+// up[pair] = silu(w1 x[t]) * w3 x[t] of the pair's expert. A workgroup makes 32 rows of a tile of pairs that share an expert, a lane 4 of 4;
+// every sum runs over the columns in order, wherever the pair lies.
+override columns: u32;  // D
+override height: u32;   // F
+override w1_bits: u32;
+override w1_group: u32;
+override w1_dtype: u32;
+override w1_weight: u32;
+override w1_scales: u32;
+override w1_biases: u32;
+override w3_bits: u32;
+override w3_group: u32;
+override w3_dtype: u32;
+override w3_weight: u32;
+override w3_scales: u32;
+override w3_biases: u32;
+
+@group(1) @binding(4) var<storage, read> routes: array<u32>;    // see routes.wgsl
+@group(1) @binding(5) var<storage, read> x: array<f32>;         // [T, D]
+@group(1) @binding(6) var<storage, read_write> up: array<f32>;  // [T * A, F]
+
+const PITCH = 33u;
+var<workgroup> members: array<u32, 32>;  // the tile's pairs
+var<workgroup> xs: array<f32, 1056>;     // [32 columns, 32 pairs]
+var<workgroup> w1s: array<f32, 1056>;    // [32 columns, 32 rows]
+var<workgroup> w3s: array<f32, 1056>;
+
+@compute @workgroup_size(8, 8)
+fn main(
+  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(local_invocation_id) lane: vec3<u32>,
+  @builtin(local_invocation_index) index: u32,
+) {
+  if (group.y >= routes[tiles_at()]) { return; }
+  let expert = routes[tile_at(group.y)];
+  let begin = routes[tile_at(group.y) + 1u];
+  page = routes[page_at(expert)];
+  if (page == NONE) { return; }
+  base = routes[base_at(expert)];
+  let count = min(TILE, routes[start_at(expert + 1u)] - begin);
+  let first_row = group.x * 32u;
+  let w1 = Matrix(w1_bits, w1_group, w1_dtype, w1_weight, w1_scales, w1_biases, columns);
+  let w3 = Matrix(w3_bits, w3_group, w3_dtype, w3_weight, w3_scales, w3_biases, columns);
+  let busy = lane.y * 4u < count;
+  if (index < count) { members[index] = routes[order_at(begin + index)]; }
+  workgroupBarrier();
+
+  var gate: array<vec4<f32>, 4>;
+  var other: array<vec4<f32>, 4>;
+  for (var start = 0u; start < columns; start += 32u) {
+    let column = start + index % 32u;
+    for (var p = index / 32u; p < 32u; p += 2u) {
+      var value = 0.0;
+      if (p < count && column < columns) { value = x[members[p] / top * columns + column]; }
+      xs[(index % 32u) * PITCH + p] = value;
+    }
+    let r = index % 32u;
+    for (var k = index / 32u * 8u; k < 32u; k += 16u) {
+      var a: Eight;
+      var b: Eight;
+      if (first_row + r < height) {
+        a = eight(w1, first_row + r, start + k);
+        b = eight(w3, first_row + r, start + k);
+      }
+      for (var i = 0u; i < 4u; i++) {
+        w1s[(k + i) * PITCH + r] = a.low[i];
+        w1s[(k + i + 4u) * PITCH + r] = a.high[i];
+        w3s[(k + i) * PITCH + r] = b.low[i];
+        w3s[(k + i + 4u) * PITCH + r] = b.high[i];
+      }
+    }
+    workgroupBarrier();
+    if (busy) {
+      for (var k = 0u; k < 32u; k++) {
+        let at = k * PITCH + lane.x * 4u;
+        let a = vec4(w1s[at], w1s[at + 1u], w1s[at + 2u], w1s[at + 3u]);
+        let b = vec4(w3s[at], w3s[at + 1u], w3s[at + 2u], w3s[at + 3u]);
+        for (var j = 0u; j < 4u; j++) {
+          let value = xs[k * PITCH + lane.y * 4u + j];
+          gate[j] += value * a;
+          other[j] += value * b;
+        }
+      }
+    }
+    workgroupBarrier();
+  }
+
+  for (var j = 0u; j < 4u; j++) {
+    let p = lane.y * 4u + j;
+    if (p >= count) { return; }
+    let result = silu(gate[j]) * other[j];
+    for (var i = 0u; i < 4u; i++) {
+      let row = first_row + lane.x * 4u + i;
+      if (row < height) { up[members[p] * height + row] = result[i]; }
+    }
+  }
+}

@@ -1,0 +1,72 @@
+// up[pair] = silu(w1 x) * w3 x of the pair's expert, for one token. A workgroup makes 16 rows of both, as `linear_one`.
+override columns: u32;  // D
+override height: u32;   // F
+override w1_bits: u32;
+override w1_group: u32;
+override w1_dtype: u32;
+override w1_weight: u32;
+override w1_scales: u32;
+override w1_biases: u32;
+override w3_bits: u32;
+override w3_group: u32;
+override w3_dtype: u32;
+override w3_weight: u32;
+override w3_scales: u32;
+override w3_biases: u32;
+
+@group(1) @binding(4) var<storage, read> routes: array<u32>;    // see routes.wgsl
+@group(1) @binding(5) var<storage, read> x: array<f32>;         // [1, D]
+@group(1) @binding(6) var<storage, read_write> up: array<f32>;  // [A, F]
+
+var<workgroup> gates: array<vec4<f32>, 64>;
+var<workgroup> ups: array<vec4<f32>, 64>;
+
+fn x_at(i: u32) -> f32 {
+  if (columns % 8u != 0u && i >= columns) { return 0.0; }
+  return x[i];
+}
+
+// Rows first .. first + 4 of m times the eight numbers of x.
+fn four(m: Matrix, first: u32, c: u32, low: vec4<f32>, high: vec4<f32>) -> vec4<f32> {
+  let a = eight(m, min(first, height - 1u), c);
+  let b = eight(m, min(first + 1u, height - 1u), c);
+  let d = eight(m, min(first + 2u, height - 1u), c);
+  let e = eight(m, min(first + 3u, height - 1u), c);
+  return vec4(dot(a.low, low), dot(b.low, low), dot(d.low, low), dot(e.low, low))
+    + vec4(dot(a.high, high), dot(b.high, high), dot(d.high, high), dot(e.high, high));
+}
+
+@compute @workgroup_size(16, 4)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) lane: vec3<u32>) {
+  let pair = group.y;
+  let expert = routes[chosen_at(pair)];
+  page = routes[page_at(expert)];
+  if (page == NONE) { return; }
+  base = routes[base_at(expert)];
+  let w1 = Matrix(w1_bits, w1_group, w1_dtype, w1_weight, w1_scales, w1_biases, columns);
+  let w3 = Matrix(w3_bits, w3_group, w3_dtype, w3_weight, w3_scales, w3_biases, columns);
+  let first = group.x * 16u + lane.y * 4u;
+  var gate = vec4(0.0);
+  var other = vec4(0.0);
+  for (var c = lane.x * 8u; c < columns; c += 128u) {
+    let low = vec4(x_at(c), x_at(c + 1u), x_at(c + 2u), x_at(c + 3u));
+    let high = vec4(x_at(c + 4u), x_at(c + 5u), x_at(c + 6u), x_at(c + 7u));
+    gate += four(w1, first, c, low, high);
+    other += four(w3, first, c, low, high);
+  }
+  let at = lane.y * 16u + lane.x;
+  gates[at] = gate;
+  ups[at] = other;
+  for (var stride = 8u; stride > 0u; stride /= 2u) {
+    workgroupBarrier();
+    if (lane.x < stride) {
+      gates[at] += gates[at + stride];
+      ups[at] += ups[at + stride];
+    }
+  }
+  if (lane.x > 0u) { return; }
+  let result = silu(gates[at]) * ups[at];
+  for (var i = 0u; i < 4u; i++) {
+    if (first + i < height) { up[pair * height + first + i] = result[i]; }
+  }
+}

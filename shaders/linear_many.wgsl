@@ -1,0 +1,74 @@
+// y[t] = w x[t]. A workgroup makes 32 rows of 32 tokens, a lane 4 of 4; every sum runs over the columns in order, wherever the token lies.
+override columns: u32;
+override height: u32;
+override w_bits: u32;
+override w_group: u32;
+override w_dtype: u32;
+override w_weight: u32;
+override w_scales: u32;
+override w_biases: u32;
+
+@group(1) @binding(0) var<storage, read> x: array<f32>;        // [T, D]
+@group(1) @binding(1) var<storage, read> w: array<u32>;        // [out, D] encoded
+@group(1) @binding(2) var<storage, read_write> y: array<f32>;  // [T, out]
+
+const PITCH = 33u;  // spreads the columns of a tile over the memory banks
+var<workgroup> xs: array<f32, 1056>;  // [32 columns, 32 tokens]
+var<workgroup> ws: array<f32, 1056>;  // [32 columns, 32 rows]
+
+fn word(at: u32) -> u32 { return w[at]; }
+
+@compute @workgroup_size(8, 8)
+fn main(
+  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(local_invocation_id) lane: vec3<u32>,
+  @builtin(local_invocation_index) index: u32,
+) {
+  let count = rows();
+  let first_token = group.y * 32u;
+  let first_row = group.x * 32u;
+  if (first_token >= count) { return; }
+  let m = Matrix(w_bits, w_group, w_dtype, w_weight, w_scales, w_biases, columns);
+  let busy = first_token + lane.y * 4u < count;
+
+  var sum: array<vec4<f32>, 4>;
+  for (var begin = 0u; begin < columns; begin += 32u) {
+    let column = begin + index % 32u;
+    for (var t = index / 32u; t < 32u; t += 2u) {
+      var value = 0.0;
+      if (first_token + t < count && column < columns) { value = x[(first_token + t) * columns + column]; }
+      xs[(index % 32u) * PITCH + t] = value;
+    }
+    let r = index % 32u;
+    for (var k = index / 32u * 8u; k < 32u; k += 16u) {
+      var e: Eight;
+      if (first_row + r < height) { e = eight(m, first_row + r, begin + k); }
+      for (var i = 0u; i < 4u; i++) {
+        ws[(k + i) * PITCH + r] = e.low[i];
+        ws[(k + i + 4u) * PITCH + r] = e.high[i];
+      }
+    }
+    workgroupBarrier();
+    if (busy) {
+      for (var k = 0u; k < 32u; k++) {
+        let a = k * PITCH + lane.x * 4u;
+        let b = k * PITCH + lane.y * 4u;
+        let row = vec4(ws[a], ws[a + 1u], ws[a + 2u], ws[a + 3u]);
+        sum[0] += xs[b] * row;
+        sum[1] += xs[b + 1u] * row;
+        sum[2] += xs[b + 2u] * row;
+        sum[3] += xs[b + 3u] * row;
+      }
+    }
+    workgroupBarrier();
+  }
+
+  for (var j = 0u; j < 4u; j++) {
+    let t = first_token + lane.y * 4u + j;
+    if (t >= count) { return; }
+    for (var i = 0u; i < 4u; i++) {
+      let row = first_row + lane.x * 4u + i;
+      if (row < height) { y[t * height + row] = sum[j][i]; }
+    }
+  }
+}

@@ -1,0 +1,48 @@
+// y = w x for one token. A workgroup makes 16 rows, 4 by each group of 16 lanes; a lane takes 8 columns, then 8 that lie 128 farther.
+override columns: u32;
+override height: u32;
+override w_bits: u32;
+override w_group: u32;
+override w_dtype: u32;
+override w_weight: u32;
+override w_scales: u32;
+override w_biases: u32;
+
+@group(1) @binding(0) var<storage, read> x: array<f32>;        // [1, D]
+@group(1) @binding(1) var<storage, read> w: array<u32>;        // [out, D] encoded
+@group(1) @binding(2) var<storage, read_write> y: array<f32>;  // [1, out]
+
+var<workgroup> partial: array<vec4<f32>, 64>;
+
+fn word(at: u32) -> u32 { return w[at]; }
+
+fn x_at(i: u32) -> f32 {
+  if (columns % 8u != 0u && i >= columns) { return 0.0; }
+  return x[i];
+}
+
+@compute @workgroup_size(16, 4)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) lane: vec3<u32>) {
+  if (rows() == 0u) { return; }
+  let m = Matrix(w_bits, w_group, w_dtype, w_weight, w_scales, w_biases, columns);
+  let first = group.x * 16u + lane.y * 4u;
+  var sum = vec4(0.0);
+  for (var c = lane.x * 8u; c < columns; c += 128u) {
+    let low = vec4(x_at(c), x_at(c + 1u), x_at(c + 2u), x_at(c + 3u));
+    let high = vec4(x_at(c + 4u), x_at(c + 5u), x_at(c + 6u), x_at(c + 7u));
+    let a = eight(m, min(first, height - 1u), c);
+    let b = eight(m, min(first + 1u, height - 1u), c);
+    let d = eight(m, min(first + 2u, height - 1u), c);
+    let e = eight(m, min(first + 3u, height - 1u), c);
+    sum += vec4(dot(a.low, low), dot(b.low, low), dot(d.low, low), dot(e.low, low));
+    sum += vec4(dot(a.high, high), dot(b.high, high), dot(d.high, high), dot(e.high, high));
+  }
+  let at = lane.y * 16u + lane.x;
+  partial[at] = sum;
+  for (var stride = 8u; stride > 0u; stride /= 2u) {
+    workgroupBarrier();
+    if (lane.x < stride) { partial[at] += partial[at + stride]; }
+  }
+  workgroupBarrier();
+  if (lane.x < 4u && first + lane.x < height) { y[first + lane.x] = partial[lane.y * 16u][lane.x]; }
+}

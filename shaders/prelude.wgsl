@@ -1,0 +1,50 @@
+// What every kernel can read: the step, written before each submission, and the state that outlives it. gpu/step.ts lays both out.
+const NONE = 0xffffffffu;
+const LOWEST = -3.4e38;
+
+struct Step {
+  position: u32,  // token t sits at position + t
+  count: u32,     // T
+  marked: u32,    // how many last tokens enter `wanted`
+  sampled: u32,   // 1: the token is the one the step before left in the state
+  samples: u32,   // 1: an id is drawn; 0: what follows `last_row` returns early
+  top_k: u32,
+  temperature: f32,
+  top_p: f32,
+  seed: u32,
+  tokens: array<vec4<u32>, 64>,
+}
+
+struct State {
+  stall: u32,     // the MoE layer that misses experts, or NONE
+  token: u32,     // the id drawn last
+  finite: u32,
+  unused: u32,
+}
+
+// The state as those see it that write it.
+struct Report {
+  stall: u32,
+  token: u32,
+  finite: u32,
+  unused: u32,
+  pending: array<u32, 8>,  // bits per expert of the stalled layer
+  wanted: array<u32>,      // bits per expert, layer after layer
+}
+
+@group(0) @binding(0) var<uniform> step: Step;
+@group(0) @binding(1) var<uniform> state: State;
+
+// Whether the kernel's tensors hold one row, that of the last token, only in steps that sample.
+override last: bool = false;
+
+// How many rows to compute: none while a layer stalls.
+fn rows() -> u32 {
+  if (state.stall != NONE) { return 0u; }
+  if (last) { return step.samples; }
+  return step.count;
+}
+
+fn silu(z: vec4<f32>) -> vec4<f32> {
+  return z / (1.0 + exp(min(-z, vec4(80.0))));
+}

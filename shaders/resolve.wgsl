@@ -1,0 +1,38 @@
+// page[e], base[e] = where expert e lies, if it is chosen, not done and its slot's owner agrees; else NONE, and if it is chosen, pending: the layer
+// stalls. While another stalls, NONE for all. One workgroup, a lane per expert.
+override layer: u32;
+override layers: u32;
+
+@group(0) @binding(1) var<storage, read_write> report: Report;
+@group(1) @binding(0) var<storage, read> directory: array<u32>;     // slots, slots per page, words per slot, 0, table [L, E], owner [slots]
+@group(1) @binding(1) var<storage, read_write> routes: array<u32>;  // see routes.wgsl
+
+var<workgroup> stalled: u32;
+var<workgroup> missing: atomic<u32>;
+var<workgroup> pending: array<atomic<u32>, 8>;
+
+@compute @workgroup_size(256)
+fn main(@builtin(local_invocation_index) lane: u32) {
+  if (lane == 0u) { stalled = report.stall; }
+  let off = workgroupUniformLoad(&stalled) != NONE;
+  if (lane < experts) {
+    routes[page_at(lane)] = NONE;
+    let chosen = routes[start_at(lane + 1u)] > routes[start_at(lane)];
+    if (!off && chosen && routes[done_at(lane)] == 0u) {
+      let owner = layer * experts + lane;
+      let slot = directory[4u + owner];
+      if (slot < directory[0] && directory[4u + layers * experts + slot] == owner) {
+        routes[page_at(lane)] = slot / directory[1];
+        routes[base_at(lane)] = slot % directory[1] * directory[2];
+        routes[done_at(lane)] = 1u;
+      } else {
+        atomicOr(&pending[lane / 32u], 1u << (lane % 32u));
+        atomicStore(&missing, 1u);
+      }
+    }
+  }
+  workgroupBarrier();
+  if (atomicLoad(&missing) == 0u) { return; }
+  if (lane == 0u) { report.stall = layer; }
+  if (lane < 8u) { report.pending[lane] = atomicLoad(&pending[lane]); }
+}

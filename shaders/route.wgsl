@@ -1,0 +1,99 @@
+// chosen[t] = the A largest of logits[t], ties to the lowest id; weight[t] = softmax(logits[t]) there, divided by the sum of the chosen
+// if `renormalise`. Then the pairs are sorted by expert (counting sort, token order kept). One workgroup; a lane is a token, then an expert.
+override renormalise: bool;
+override wanted: u32;  // where the layer's set begins in the report
+
+@group(0) @binding(1) var<storage, read_write> report: Report;
+@group(1) @binding(0) var<storage, read> logits: array<f32>;        // [T, E]
+@group(1) @binding(1) var<storage, read_write> routes: array<u32>;  // see routes.wgsl
+
+var<workgroup> stalled: u32;
+var<workgroup> pairs: array<atomic<u32>, 256>;   // of each expert
+var<workgroup> begin: array<u32, 257>;           // of each expert, in `order`
+var<workgroup> first_tile: array<u32, 257>;
+var<workgroup> marked: array<atomic<u32>, 8>;    // bits per expert
+
+// The best expert after (logit, id) in the order of routing; `rank` if nothing compares, as with NaN.
+fn next_best(row: u32, logit: f32, id: u32, rank: u32) -> u32 {
+  var best = NONE;
+  var most = LOWEST;
+  for (var e = 0u; e < experts; e++) {
+    let l = logits[row + e];
+    let after = rank == 0u || l < logit || (l == logit && e > id);
+    if (after && (l > most || best == NONE)) {
+      best = e;
+      most = l;
+    }
+  }
+  return select(best, rank, best == NONE);
+}
+
+fn choose(t: u32) {
+  let row = t * experts;
+  var logit = 0.0;
+  var id = 0u;
+  var largest = 0.0;
+  var kept = 0.0;
+  for (var rank = 0u; rank < top; rank++) {
+    id = next_best(row, logit, id, rank);
+    logit = logits[row + id];
+    if (rank == 0u) { largest = logit; }
+    let power = exp(logit - largest);
+    kept += power;
+    routes[chosen_at(t * top + rank)] = id;
+    routes[weight_at(t * top + rank)] = bitcast<u32>(power);
+    atomicAdd(&pairs[id], 1u);
+    if (t + step.marked >= step.count) { atomicOr(&marked[id / 32u], 1u << (id % 32u)); }
+  }
+  if (!renormalise) {
+    kept = 0.0;
+    for (var e = 0u; e < experts; e++) { kept += exp(logits[row + e] - largest); }
+  }
+  for (var rank = 0u; rank < top; rank++) {
+    let at = weight_at(t * top + rank);
+    routes[at] = bitcast<u32>(bitcast<f32>(routes[at]) / kept);
+  }
+}
+
+@compute @workgroup_size(256)
+fn main(@builtin(local_invocation_index) lane: u32) {
+  if (lane == 0u) { stalled = report.stall; }
+  if (workgroupUniformLoad(&stalled) != NONE) { return; }
+
+  if (lane < step.count) { choose(lane); }
+  storageBarrier();
+  workgroupBarrier();
+
+  if (lane == 0u) {
+    var pair = 0u;
+    var tile = 0u;
+    for (var e = 0u; e < experts; e++) {
+      begin[e] = pair;
+      first_tile[e] = tile;
+      let count = atomicLoad(&pairs[e]);
+      pair += count;
+      tile += (count + TILE - 1u) / TILE;
+    }
+    begin[experts] = pair;
+    first_tile[experts] = tile;
+    routes[start_at(experts)] = pair;
+    routes[tiles_at()] = tile;
+  }
+  workgroupBarrier();
+
+  if (lane < (experts + 31u) / 32u) { report.wanted[wanted + lane] = atomicLoad(&marked[lane]); }
+  if (lane >= experts) { return; }
+  routes[start_at(lane)] = begin[lane];
+  routes[done_at(lane)] = 0u;
+  for (var tile = first_tile[lane]; tile < first_tile[lane + 1u]; tile++) {
+    routes[tile_at(tile)] = lane;
+    routes[tile_at(tile) + 1u] = begin[lane] + (tile - first_tile[lane]) * TILE;
+  }
+  var next = begin[lane];
+  for (var pair = 0u; next < begin[lane + 1u]; pair++) {
+    if (routes[chosen_at(pair)] == lane) {
+      routes[order_at(next)] = pair;
+      next++;
+    }
+  }
+}

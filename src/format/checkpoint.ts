@@ -1,0 +1,191 @@
+import { MixtabError } from "../base/errors.ts";
+import { type Encoding, FLOAT_BYTES, type Float } from "../base/matrix.ts";
+import { type Claims, readClaims, unsupported } from "./quantization_config.ts";
+import type { TensorEntry } from "./safetensors.ts";
+
+/** One way a matrix may be published. Its tensors are `<module>.weight`, and where it is quantised `.scales` and `.biases`. */
+export interface MatrixName {
+  readonly module: string;
+  /** The tensor is called just `module` (transformers 5's fused `mlp.experts.gate_up_proj`). */
+  readonly bare?: boolean;
+  /** The matrix is one of a stack: index into the leading dimension of [E, rows, columns]. */
+  readonly stack?: number;
+  /** The tensor is two matrices of the same height, one above the other, and this one begins at that row: 0, or `rows`. */
+  readonly firstRow?: number;
+}
+
+/** Bytes [begin, end) of a file, counted from its beginning. */
+export interface FileRange {
+  readonly file: string;
+  readonly begin: number;
+  readonly end: number;
+}
+
+/** Where the ranges of a matrix [rows, columns] are published; the three may be in different files. */
+export interface MatrixSource {
+  readonly rows: number;
+  readonly columns: number;
+  readonly encoding: Encoding;
+  readonly weight: FileRange;
+  /** Affine matrices only, as `biases`. */
+  readonly scales?: FileRange;
+  readonly biases?: FileRange;
+}
+
+/** The tensors of a model's files, found by module name. */
+export interface Checkpoint {
+  /** Whether there is a tensor `<module>.weight`, or `module`. */
+  has(module: string): boolean;
+  /**
+   * The first of `candidates` that is there. Errors: missing-tensor, which names them all; bad-config, where the shape is not what
+   * config.json asks for; unsupported-quantization.
+   */
+  find(candidates: readonly MatrixName[], rows: number, columns: number): MatrixSource;
+  /** The plain vector `<name>.weight`, or `name`, as one row. Errors as `find`. */
+  findVector(name: string, length: number): MatrixSource;
+}
+
+interface Tensor extends TensorEntry {
+  readonly name: string;
+  readonly file: string;
+}
+
+const FLOATS: Readonly<Partial<Record<string, Float>>> = { F32: "f32", F16: "f16", BF16: "bf16" };
+
+/** A model's tensors by its config.json and the headers of its files. Errors: unsupported-quantization. */
+export function openCheckpoint(
+  config: unknown,
+  shards: ReadonlyMap<string, ReadonlyMap<string, TensorEntry>>,
+): Checkpoint {
+  const claims = readClaims(config);
+  const tensors = new Map<string, Tensor>();
+  for (const [file, entries] of shards)
+    for (const [name, entry] of entries) tensors.set(name, { ...entry, name, file });
+  const named = ({ module, bare }: MatrixName) => tensors.get(bare ? module : `${module}.weight`);
+
+  return {
+    has: (module) => tensors.has(`${module}.weight`) || tensors.has(module),
+
+    find(candidates, rows, columns) {
+      for (const name of candidates) {
+        const weight = named(name);
+        if (!weight) continue;
+        const scales = name.bare ? undefined : tensors.get(`${name.module}.scales`);
+        if (!scales) return plain(weight, name, rows, columns);
+        return affine(weight, scales, tensors.get(`${name.module}.biases`), name, rows, columns, claims);
+      }
+      throw missing(candidates.map(({ module, bare }) => (bare ? module : `${module}.weight`)));
+    },
+
+    findVector(name, length) {
+      const tensor = tensors.get(`${name}.weight`) ?? tensors.get(name);
+      if (!tensor) throw missing([`${name}.weight`, name]);
+      if (tensor.shape.length !== 1 || tensor.shape[0] !== length) throw wrongShape(tensor, [length]);
+      const { file, begin, end } = tensor;
+      const encoding: Encoding = { kind: "plain", dtype: floatOf(tensor) };
+      return { rows: 1, columns: length, encoding, weight: { file, begin, end } };
+    },
+  };
+}
+
+function plain(weight: Tensor, name: MatrixName, rows: number, columns: number): MatrixSource {
+  const dtype = floatOf(weight);
+  checkShape(weight, name, rows, columns);
+  const range = rowsOf(weight, name, rows, columns * FLOAT_BYTES[dtype]);
+  return { rows, columns, encoding: { kind: "plain", dtype }, weight: range };
+}
+
+function affine(
+  weight: Tensor,
+  scales: Tensor,
+  biases: Tensor | undefined,
+  name: MatrixName,
+  rows: number,
+  columns: number,
+  claims: Claims,
+): MatrixSource {
+  if (!biases) throw unsupported(`${name.module} has scales and no biases`);
+  const encoding = affineEncoding(weight, scales, biases, name.module, columns, claims);
+  const groups = columns / encoding.group;
+  checkShape(weight, name, rows, (columns * encoding.bits) / 32);
+  checkShape(scales, name, rows, groups);
+  checkShape(biases, name, rows, groups);
+  const groupBytes = groups * FLOAT_BYTES[encoding.scales];
+  return {
+    rows,
+    columns,
+    encoding,
+    weight: rowsOf(weight, name, rows, (columns * encoding.bits) / 8),
+    scales: rowsOf(scales, name, rows, groupBytes),
+    biases: rowsOf(biases, name, rows, groupBytes),
+  };
+}
+
+/** Bits and group by the shapes, for a row of `columns`; config.json must not say otherwise. */
+function affineEncoding(
+  weight: Tensor,
+  scales: Tensor,
+  biases: Tensor,
+  module: string,
+  columns: number,
+  claims: Claims,
+): Extract<Encoding, { kind: "affine" }> {
+  const claim = claims(module);
+  if (claim === false) throw unsupported(`config.json says that ${module} is not quantised, and it has scales`);
+  if (claim && claim.mode !== "affine") throw unsupported(`${module} is quantised in mode "${claim.mode}"`);
+  const words = weight.shape.at(-1) ?? 0;
+  const groups = scales.shape.at(-1) ?? 0;
+  if (claim?.bits && claim.group) {
+    const published = (words * 32) / claim.bits;
+    // Whole in itself, but of another width: the model is not what config.json describes.
+    if (published === groups * claim.group && published !== columns)
+      throw wrongShape(weight, [...weight.shape.slice(0, -1), (columns * claim.bits) / 32]);
+  }
+  const bits = (words * 32) / columns;
+  const group = columns / groups;
+  const dtype = FLOATS[scales.dtype];
+  const here = `${module} has ${bits} bits in groups of ${group} with ${scales.dtype} scales and ${biases.dtype} biases`;
+  if (weight.dtype !== "U32" || !dtype || biases.dtype !== scales.dtype) throw unsupported(here);
+  if ((bits !== 4 && bits !== 8) || (group !== 32 && group !== 64 && group !== 128)) throw unsupported(here);
+  if (claim && ((claim.bits ?? bits) !== bits || (claim.group ?? group) !== group))
+    throw unsupported(
+      `${here} by its shapes, and config.json says ${claim.bits ?? bits} bits in groups of ${claim.group ?? group}`,
+    );
+  return { kind: "affine", bits, group, scales: dtype };
+}
+
+/** The tensor must be [rows, width], with a stack in front and twice as high where the name says so. */
+function checkShape(tensor: Tensor, { stack, firstRow }: MatrixName, rows: number, width: number): void {
+  const height = firstRow === undefined ? rows : 2 * rows;
+  const { shape } = tensor;
+  const front = shape.slice(0, -2);
+  const fits = shape.at(-2) === height && shape.at(-1) === width && front.length === (stack === undefined ? 0 : 1);
+  if (!fits || (stack !== undefined && stack >= front[0]!))
+    throw wrongShape(tensor, [...(stack === undefined ? [] : [`more than ${stack}`]), height, width]);
+}
+
+function rowsOf(tensor: Tensor, { stack = 0, firstRow = 0 }: MatrixName, rows: number, rowBytes: number): FileRange {
+  const begin = tensor.begin + (stack * tensor.shape.at(-2)! + firstRow) * rowBytes;
+  return { file: tensor.file, begin, end: begin + rows * rowBytes };
+}
+
+function floatOf({ name, dtype }: Tensor): Float {
+  const float = FLOATS[dtype];
+  if (!float) throw unsupported(`${name} is of type ${dtype}`);
+  return float;
+}
+
+function missing(names: readonly string[]): MixtabError {
+  return new MixtabError(
+    "missing-tensor",
+    `The model's files have no tensor ${names.join(", nor ")}. Check that all of its files are there and belong together.`,
+  );
+}
+
+function wrongShape({ name, file, shape }: Tensor, wanted: readonly (number | string)[]): MixtabError {
+  return new MixtabError(
+    "bad-config",
+    `${name} in ${file} has the shape [${shape.join(", ")}], and config.json asks for [${wanted.join(", ")}]. ` +
+      "Check that config.json and the weights are of the same model.",
+  );
+}

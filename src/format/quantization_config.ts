@@ -1,0 +1,52 @@
+import { MixtabError } from "../base/errors.ts";
+
+/** What config.json claims of a quantised module; a field it does not give is undefined. */
+export interface Claim {
+  readonly bits: number | undefined;
+  readonly group: number | undefined;
+  readonly mode: string;
+}
+
+/** config.json's claims by module: `false` = not quantised, undefined = nothing is said. */
+export type Claims = (module: string) => Claim | false | undefined;
+
+/**
+ * Reads `quantization` (MLX; in newer files also as `quantization_config`): group_size, bits, mode, and overrides by module path, an
+ * object or false. Errors: unsupported-quantization for the methods of other libraries (GPTQ, AWQ, fp8, bitsandbytes, mxfp4, ...).
+ */
+export function readClaims(config: unknown): Claims {
+  const { quantization, quantization_config: copy } = isObject(config) ? config : {};
+  const settings = quantization ?? copy;
+  if (settings === undefined || settings === null) return () => undefined;
+  if (!isObject(settings)) throw unsupported("the quantization of config.json is not an object");
+  if (settings.quant_method !== undefined)
+    throw unsupported(`config.json names quant_method ${JSON.stringify(settings.quant_method)}`);
+  const general = readClaim(settings);
+  return (module) => {
+    const override = Object.hasOwn(settings, module) ? settings[module] : undefined;
+    if (override === false) return false;
+    return isObject(override) ? readClaim(override) : general;
+  };
+}
+
+/** An override without `mode` is affine whatever the top level says, as in MLX. */
+function readClaim({ bits, group_size: group, mode = "affine" }: Record<string, unknown>): Claim {
+  return {
+    bits: typeof bits === "number" ? bits : undefined,
+    group: typeof group === "number" ? group : undefined,
+    mode: String(mode),
+  };
+}
+
+/** Weights that mixtab cannot decode, and which it can. */
+export function unsupported(what: string): MixtabError {
+  return new MixtabError(
+    "unsupported-quantization",
+    `Unsupported quantisation: ${what}. mixtab reads MLX's affine 4 and 8 bits in groups of 32, 64 or 128 with f16, bf16 or f32 ` +
+      "scales, and plain f32, f16 and bf16 weights. Choose such a copy of the model, mlx-community/*-4bit for example.",
+  );
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
