@@ -174,7 +174,7 @@ async function checkModelFolder(path: string, { device, slots, chunk }: Options)
 async function openSpeaker(device: "cpu" | "gpu"): Promise<Speaker> {
   if (device === "cpu") return cpuSpeaker();
   const gpu = await dawn({ software: true });
-  if (gpu) return await gpuSpeaker({ gpu });
+  if (gpu) return await gpuSpeaker(gpu);
   throw new MixtabError(
     "no-webgpu",
     "There is no WebGPU adapter for Node. Install the optional npm package webgpu, libvulkan1, and a GPU driver or Chromium (its software driver is used).",

@@ -18,6 +18,8 @@ const GREEDY: Sampling = { temperature: 0, topK: 0, topP: 1, seed: 0 };
 export interface GoldenOptions {
   readonly slots?: number | undefined;
   readonly chunk?: number | undefined;
+  /** Whether the golden's conversations are held too. Default true. */
+  readonly chats?: boolean | undefined;
   /** Told of each comparison as it is made. */
   readonly onLine?: ((line: Line) => void) | undefined;
   /** Bytes of every prompt row's logits, then of every greedy step's, f32 little-endian. */
@@ -123,7 +125,8 @@ export async function checkModel(speaker: Speaker, source: Source, options: Gold
   say(compareNumbers("logits as generated", generated.get("logits", width, rows)!, logits.values, width, tolerance));
 
   current = null;
-  if (json.chats) for (const chat of json.chats) for (const line of await checkChat(loaded, session, chat)) say(line);
+  if (json.chats && options.chats !== false)
+    for (const chat of json.chats) for (const line of await checkChat(loaded, session, chat)) say(line);
   return lines;
 }
 

@@ -26,7 +26,7 @@ export class BudgetChooser {
     step: "1",
     "aria-describedby": "slots-note",
   });
-  readonly #value = h("output", { for: "slots" }, "…");
+  readonly #value = h("output", { for: "slots" }, "To be chosen once a model is open.");
   #info: ModelInfo | undefined;
   #steps: number[] = [];
 

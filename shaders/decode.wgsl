@@ -26,7 +26,7 @@ fn half(bits: u32) -> f32 {
   return select(value, -value, (bits & 0x8000u) != 0u);
 }
 
-fn pair(bits: u32, dtype: u32) -> vec2<f32> {
+fn two(bits: u32, dtype: u32) -> vec2<f32> {
   if (dtype == BF16) { return vec2(bitcast<f32>(bits << 16u), bitcast<f32>(bits & 0xffff0000u)); }
   return vec2(half(bits & 0xffffu), half(bits >> 16u));
 }
@@ -75,7 +75,7 @@ fn plain_eight(m: Matrix, index: u32, column: u32) -> Eight {
     return e;
   }
   let at = m.weight + index / 2u;
-  e.low = vec4(pair(word(at), m.dtype), pair(word(at + 1u), m.dtype));
-  e.high = vec4(pair(word(at + 2u), m.dtype), pair(word(at + 3u), m.dtype));
+  e.low = vec4(two(word(at), m.dtype), two(word(at + 1u), m.dtype));
+  e.high = vec4(two(word(at + 2u), m.dtype), two(word(at + 3u), m.dtype));
   return e;
 }

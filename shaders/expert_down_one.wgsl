@@ -23,8 +23,9 @@ fn up_at(row: u32, i: u32) -> f32 {
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) lane: vec3<u32>) {
   let p = group.y;
   let expert = routes[chosen_at(p)];
-  page = routes[page_at(expert)];
-  if (page == NONE) { return; }
+  let place = routes[page_at(expert)];
+  if (place == NONE) { return; }
+  page = place;
   base = routes[base_at(expert)];
   let m = Matrix(w2_bits, w2_group, w2_dtype, w2_weight, w2_scales, w2_biases, columns);
   let first = group.x * 16u + lane.y * 4u;

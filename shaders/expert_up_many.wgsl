@@ -34,8 +34,9 @@ fn main(
   if (group.y >= routes[tiles_at()]) { return; }
   let expert = routes[tile_at(group.y)];
   let begin = routes[tile_at(group.y) + 1u];
-  page = routes[page_at(expert)];
-  if (page == NONE) { return; }
+  let place = routes[page_at(expert)];
+  if (place == NONE) { return; }
+  page = place;
   base = routes[base_at(expert)];
   let count = min(TILE, routes[start_at(expert + 1u)] - begin);
   let first_row = group.x * 32u;

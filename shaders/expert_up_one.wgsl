@@ -40,8 +40,9 @@ fn four(m: Matrix, first: u32, c: u32, low: vec4<f32>, high: vec4<f32>) -> vec4<
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) lane: vec3<u32>) {
   let pair = group.y;
   let expert = routes[chosen_at(pair)];
-  page = routes[page_at(expert)];
-  if (page == NONE) { return; }
+  let place = routes[page_at(expert)];
+  if (place == NONE) { return; }
+  page = place;
   base = routes[base_at(expert)];
   let w1 = Matrix(w1_bits, w1_group, w1_dtype, w1_weight, w1_scales, w1_biases, columns);
   let w3 = Matrix(w3_bits, w3_group, w3_dtype, w3_weight, w3_scales, w3_biases, columns);

@@ -12,6 +12,7 @@ var<workgroup> ids: array<u32, LANES>;
 var<workgroup> sums: array<f32, LANES>;
 var<workgroup> counts: array<u32, LANES>;
 var<workgroup> unsound: atomic<u32>;
+var<workgroup> drawn: u32;
 
 // Ascending as unsigned integers like the floats they come from; both zeros alike.
 fn key_of(value: f32) -> u32 {
@@ -102,11 +103,11 @@ fn main(@builtin(local_invocation_index) lane: u32) {
   }
   let top_key = workgroupUniformLoad(&keys[0]);
   let top_id = workgroupUniformLoad(&ids[0]);
-  if (lane == 0u) {
-    report.finite = 1u - atomicLoad(&unsound);
-    report.token = top_id;
+  if (lane == 0u) { report.finite = 1u - atomicLoad(&unsound); }
+  if (step.temperature == 0.0) {
+    if (lane == 0u) { report.token = top_id; }
+    return;
   }
-  if (step.temperature == 0.0) { return; }
   let largest = logits[row + top_id];
 
   // The largest threshold that keeps at least topK logits, then the largest one that keeps at least topP of their mass.
@@ -143,18 +144,22 @@ fn main(@builtin(local_invocation_index) lane: u32) {
     if (i == lane) { before = total; }
     total += sums[i];
   }
-  var left = uniform_number(step.seed, step.position + step.count) * total - before;
-  let after = before + mass;
-  if (left < 0.0 || !(uniform_number(step.seed, step.position + step.count) * total < after)) { return; }
-  var drawn = top_id;
-  for (var id = lane * run; id < end; id++) {
-    let logit = logits[row + id];
-    if (key_of(logit) < threshold) { continue; }
-    let weight = weight_of(logit, largest);
-    if (weight == 0.0) { continue; }
-    drawn = id;
-    left -= weight;
-    if (left < 0.0) { break; }
+  // The lane in whose run the draw falls walks it; `total` grows as `before` does, so that exactly one does.
+  let goal = uniform_number(step.seed, step.position + step.count) * total;
+  var left = goal - before;
+  if (lane == 0u) { drawn = top_id; }
+  workgroupBarrier();
+  if (goal >= before && goal < before + mass) {
+    for (var id = lane * run; id < end; id++) {
+      let logit = logits[row + id];
+      if (key_of(logit) < threshold) { continue; }
+      let weight = weight_of(logit, largest);
+      if (weight == 0.0) { continue; }
+      drawn = id;
+      left -= weight;
+      if (left < 0.0) { break; }
+    }
   }
-  report.token = drawn;
+  workgroupBarrier();
+  if (lane == 0u) { report.token = drawn; }
 }

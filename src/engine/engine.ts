@@ -106,7 +106,7 @@ function assemble({ id, speaker, store, loaded, language, trace: wanted, closed,
 async function openSpeaker(device: "auto" | "gpu" | "cpu", gpu: GPU | undefined): Promise<Speaker> {
   if (device === "cpu") return cpuSpeaker();
   try {
-    return await gpuSpeaker(gpu ? { gpu } : {});
+    return await gpuSpeaker(gpu);
   } catch (error) {
     if (device === "gpu" || !(error instanceof MixtabError && error.code === "no-webgpu")) throw error;
     const speaker = cpuSpeaker();

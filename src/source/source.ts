@@ -1,3 +1,5 @@
+import { MixtabError } from "../base/errors.ts";
+
 /** Where bytes come from: a folder of files, by name. Each speaker (http, directory, memory) says how. */
 export interface Source {
   /** For people and for store keys: a URL, a path, "memory". */
@@ -30,4 +32,13 @@ export async function readRange(
     at += piece.length;
   }
   return bytes;
+}
+
+/** Refuses bytes that a file of known length does not have. Errors: no-range. */
+export function checkRange(file: string, begin: number, end: number, fileBytes: number): void {
+  if (begin <= end && end <= fileBytes) return;
+  throw new MixtabError(
+    "no-range",
+    `${file} has ${fileBytes} bytes, and bytes ${begin} to ${end} are needed. Check that the file is whole.`,
+  );
 }

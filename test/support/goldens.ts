@@ -1,7 +1,7 @@
 /** Goldens as tests, for either speaker: the platform says how to open a fixture folder. */
 import { expect, test } from "vitest";
-import { checkModel } from "../../cli/model_golden.ts";
 import { compareNumbers, type Line } from "../../cli/comparison.ts";
+import { checkModel } from "../../cli/model_golden.ts";
 import { layExpert, layMatrix } from "../../src/base/matrix.ts";
 import { loadModel } from "../../src/engine/load.ts";
 import { Session } from "../../src/engine/session.ts";
@@ -15,7 +15,9 @@ import { loadTokenizer } from "../../src/text/tokenizer.ts";
 const GREEDY: Sampling = { temperature: 0, topK: 0, topP: 1, seed: 0 };
 
 export const MODEL_GOLDENS = [
-  ...["mixtral_base", "mixtral_window", "mixtral_long", "mixtral_wide", "mixtral_odd", "mistral"].map((name) => `hf/${name}`),
+  ...["mixtral_base", "mixtral_window", "mixtral_long", "mixtral_wide", "mixtral_odd", "mistral"].map(
+    (name) => `hf/${name}`,
+  ),
   ...["q4g64", "q4g32", "q4g128", "q4g64_sharded", "q4_embed8", "q4_legacy"].map((name) => `mlx/mixtral_${name}`),
 ];
 
@@ -26,15 +28,16 @@ export interface Platform {
   bytes(file: string): Promise<Uint8Array<ArrayBuffer>>;
 }
 
-const failed = (lines: readonly Line[]) => lines.filter(({ ok }) => !ok).map(({ quantity, text }) => `${quantity}: ${text}`);
+const failed = (lines: readonly Line[]) =>
+  lines.filter(({ ok }) => !ok).map(({ quantity, text }) => `${quantity}: ${text}`);
 
-/** Every golden folder, with chunks of 1, 7 and 256. */
+/** Every golden folder, with chunks of 1, 7 and 256; conversations once, with the largest. */
 export function testModelGoldens(platform: Platform, folders: readonly string[]): void {
   for (const folder of folders)
     for (const chunk of [1, 7, 256])
       test(`${folder} agrees with its golden, chunks of ${chunk}`, async () => {
         const speaker = await platform.speaker();
-        const lines = await checkModel(speaker, platform.open(folder), { chunk });
+        const lines = await checkModel(speaker, platform.open(folder), { chunk, chats: chunk === 256 });
         expect(failed(lines)).toEqual([]);
         expect(lines.length).toBeGreaterThanOrEqual(5);
         speaker.close();
@@ -58,7 +61,10 @@ export function testAtenia(platform: Platform, tolerance: number): void {
     const speaker = await platform.speaker();
     const loaded = await loadModel(speaker, memorySource(files), null, { quantize: false, contextLength: 64 });
     const logits: number[] = [];
-    const session = new Session(speaker, loaded, { taps: "all", onTaps: (taps) => logits.push(...taps.get("logits")!) });
+    const session = new Session(speaker, loaded, {
+      taps: "all",
+      onTaps: (taps) => logits.push(...taps.get("logits")!),
+    });
     return { speaker, session, logits };
   };
   const greedy = async (session: Session, prompt: readonly number[], count: number) => {
@@ -100,7 +106,14 @@ export function testAtenia(platform: Platform, tolerance: number): void {
     });
 
   test("atenia mixtral_layer0: one MoE layer, within 1e-6", async () => {
-    const { input, hf_ref, d_model: width, d_ff: hidden, num_experts: experts, experts_per_token: top } = await json("mixtral_layer0.json");
+    const {
+      input,
+      hf_ref,
+      d_model: width,
+      d_ff: hidden,
+      num_experts: experts,
+      experts_per_token: top,
+    } = await json("mixtral_layer0.json");
     const plain = { kind: "plain", dtype: "f32" } as const;
     const speaker = await platform.speaker();
     const { checkpoint } = await layerCheckpoint(await platform.bytes("atenia/mixtral_layer0.safetensors"));
@@ -125,7 +138,10 @@ export function testAtenia(platform: Platform, tolerance: number): void {
     const pool = new Pool(slots, top, async (_layer, expert) => {
       const record = new Uint8Array(layout.bytes);
       record.set(checkpoint("experts.gate_up_proj", expert * 2 * hidden * width, hidden * width), layout.w1.weight);
-      record.set(checkpoint("experts.gate_up_proj", (expert * 2 + 1) * hidden * width, hidden * width), layout.w3.weight);
+      record.set(
+        checkpoint("experts.gate_up_proj", (expert * 2 + 1) * hidden * width, hidden * width),
+        layout.w3.weight,
+      );
       record.set(checkpoint("experts.down_proj", expert * hidden * width, hidden * width), layout.w2.weight);
       return { bytes: record, from: "memory" };
     });
@@ -155,7 +171,10 @@ export function testUpcycledStory(platform: Platform): void {
     const tokenizer = loadTokenizer(JSON.parse(await text("tokenizers/stories260k/tokenizer.json")), undefined);
     const want = (await text("stories260K/golden.txt")).trimEnd();
     const speaker = await platform.speaker();
-    const loaded = await loadModel(speaker, platform.open("stories260K-moe4-upcycled"), null, { quantize: false, slots: 2 });
+    const loaded = await loadModel(speaker, platform.open("stories260K-moe4-upcycled"), null, {
+      quantize: false,
+      slots: 2,
+    });
     const session = new Session(speaker, loaded);
     const stream = tokenizer.stream({ skipSpecialTokens: true });
     let { token } = await session.prefill([1], GREEDY);

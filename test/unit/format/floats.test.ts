@@ -68,7 +68,7 @@ describe.each([
   });
 
   it("decodes and encodes arrays at odd addresses as one by one", () => {
-    const values = Float32Array.of(0, -0, 1, -2.5, 1e-6, 3.14159);
+    const values = Float32Array.of(0, -0, 1, -2.5, 1e-6, Math.PI);
     const encoded = encodeFloats(dtype, values);
     const odd = new Uint8Array(encoded.length + 1);
     odd.set(encoded, 1);

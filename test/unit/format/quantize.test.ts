@@ -77,7 +77,9 @@ describe("quantizeRows", () => {
         const scales = decodeFloats("f32", ranges.scales);
         for (let g = 0; g < 128 / size; g++) {
           const part = values.subarray(g * size, (g + 1) * size);
-          const edge = part.reduce((most, value) => (Math.abs(value) > Math.abs(most) ? value : most), 0);
+          const max = Math.max(...part);
+          const min = Math.min(...part);
+          const edge = Math.abs(min) > Math.abs(max) ? min : max;
           // Fitting the scale to the edge moves the grid by up to half a step at its other end.
           const bound = Math.abs(scales[g]!) * 1.01 + 1e-6;
           for (let i = g * size; i < (g + 1) * size; i++)

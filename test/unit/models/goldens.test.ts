@@ -2,7 +2,13 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { cpuSpeaker } from "../../../src/ops/cpu.ts";
 import { directorySource } from "../../../src/source/directory.ts";
-import { MODEL_GOLDENS, testAtenia, testModelGoldens, testUpcycledStory, type Platform } from "../../support/goldens.ts";
+import {
+  MODEL_GOLDENS,
+  type Platform,
+  testAtenia,
+  testModelGoldens,
+  testUpcycledStory,
+} from "../../support/goldens.ts";
 
 const fixtures = join(import.meta.dirname, "../../fixtures");
 const platform: Platform = {

@@ -1,0 +1,108 @@
+import { defined } from "../base/assert.ts";
+import type { Device } from "./device.ts";
+
+export type Access = "read" | "read_write";
+export type ConstantType = "u32" | "f32" | "bool";
+
+/** A shader and what it takes, as data: bindings of group 1 in order, and overrides. */
+export interface Kernel<B extends string = string, C extends string = string> {
+  /** The shader's stem. */
+  readonly name: string;
+  readonly source: string;
+  /** How group 0 is bound: `read` sees the state as a uniform, `write` as a storage buffer. */
+  readonly state: Access;
+  readonly bindings: Readonly<Record<B, Access>>;
+  readonly constants: Readonly<Record<C, ConstantType>>;
+}
+
+/** `source`: the parts of the shader, which are prepended verbatim. `last` is an override that the prelude gives to all. */
+export function defineKernel<const B extends string, const C extends string>(definition: {
+  readonly name: string;
+  readonly source: readonly string[];
+  readonly state?: Access;
+  readonly bindings: Readonly<Record<B, Access>>;
+  readonly constants: Readonly<Record<C, ConstantType>>;
+}): Kernel<B, C | "last"> {
+  const { name, source, state = "read", bindings } = definition;
+  const constants = { last: "bool", ...definition.constants } as Record<C | "last", ConstantType>;
+  return { name, source: source.join("\n"), state, bindings, constants };
+}
+
+/** The pipelines of a device: one per kernel and constants, made on first use. */
+export class Pipelines {
+  /** Group 0 of kernels that read the state and of those that write it: step, state. */
+  readonly stateLayouts: Readonly<Record<Access, GPUBindGroupLayout>>;
+
+  private readonly device: Device;
+  private readonly modules = new Map<Kernel, GPUShaderModule>();
+  private readonly layouts = new Map<string, GPUBindGroupLayout>();
+  private readonly pipelines = new Map<string, GPUComputePipeline>();
+
+  constructor(device: Device) {
+    this.device = device;
+    const layout = (state: GPUBufferBindingType) =>
+      device.gpu.createBindGroupLayout({
+        entries: [
+          { binding: 0, visibility: GPUShaderStage.COMPUTE, buffer: { type: "uniform" } },
+          { binding: 1, visibility: GPUShaderStage.COMPUTE, buffer: { type: state } },
+        ],
+      });
+    this.stateLayouts = { read: layout("uniform"), read_write: layout("storage") };
+  }
+
+  /** Names of the kernels that pipelines were made of. */
+  get used(): ReadonlySet<string> {
+    return new Set([...this.modules.keys()].map((kernel) => kernel.name));
+  }
+
+  get(kernel: Kernel, constants: Readonly<Record<string, number>>): GPUComputePipeline {
+    const key = [kernel.name, ...Object.keys(kernel.constants).map((name) => constants[name] ?? 0)].join(" ");
+    const known = this.pipelines.get(key);
+    if (known) return known;
+    const { gpu } = this.device;
+    const pipeline = gpu.createComputePipeline({
+      label: kernel.name,
+      layout: gpu.createPipelineLayout({ bindGroupLayouts: [this.stateLayouts[kernel.state], this.layout(kernel)] }),
+      compute: { module: this.module(kernel), entryPoint: "main", constants: { last: 0, ...constants } },
+    });
+    this.pipelines.set(key, pipeline);
+    return pipeline;
+  }
+
+  /** Group 1 of a kernel. */
+  layout(kernel: Kernel): GPUBindGroupLayout {
+    const key = Object.values(kernel.bindings).join(" ");
+    const known = this.layouts.get(key);
+    if (known) return known;
+    const layout = this.device.gpu.createBindGroupLayout({
+      entries: Object.values(kernel.bindings).map((access, binding) => ({
+        binding,
+        visibility: GPUShaderStage.COMPUTE,
+        buffer: { type: access === "read" ? "read-only-storage" : "storage" },
+      })),
+    });
+    this.layouts.set(key, layout);
+    return layout;
+  }
+
+  private module(kernel: Kernel): GPUShaderModule {
+    const known = this.modules.get(kernel);
+    if (known) return known;
+    const module = this.device.gpu.createShaderModule({ label: kernel.name, code: kernel.source });
+    this.device.check(module.getCompilationInfo().then((info) => throwCompileErrors(kernel, info)));
+    this.modules.set(kernel, module);
+    return module;
+  }
+}
+
+/** Throws the compiler's errors, each with the line it means. */
+function throwCompileErrors({ name, source }: Kernel, { messages }: GPUCompilationInfo): void {
+  const errors = messages.filter(({ type }) => type === "error");
+  if (errors.length === 0) return;
+  const lines = source.split("\n");
+  const shown = errors.map(({ lineNum, linePos, message }) => {
+    const line = lineNum > 0 ? defined(lines[lineNum - 1], `line ${lineNum}`) : "";
+    return `${name}.wgsl with its preludes, ${lineNum}:${linePos}: ${message}\n  ${line}\n  ${" ".repeat(Math.max(0, linePos - 1))}^`;
+  });
+  throw new Error(shown.join("\n"));
+}

@@ -1,0 +1,68 @@
+/** Where the numbers of step and state lie, in words; `prelude.wgsl` declares the same. */
+import { assert } from "../base/assert.ts";
+
+const IDS_AT = 12;
+const MAX_IDS = 256;
+export const STEP_BYTES = 4 * (IDS_AT + MAX_IDS);
+
+/** Stall word, token, finite, one unused; then the pending set, then the wanted sets. */
+export const HEAD_BYTES = 16;
+const PENDING_AT = 4;
+const WANTED_AT = 12;
+/** Room for the sets wanted: 1,004 words, as 125 layers of 256 experts have. With the stall word before, a report is 4 KiB. */
+export const STATE_BYTES = 4064;
+
+/** A report: the stall word before the step, 28 bytes unused, the state after it. */
+export const REPORT_STATE_AT = 32;
+export const REPORT_BYTES = REPORT_STATE_AT + STATE_BYTES;
+
+interface StepNumbers {
+  readonly position: number;
+  readonly count: number;
+  readonly marked: number;
+  readonly tokens: Uint32Array | "sampled";
+  readonly sample: {
+    readonly temperature: number;
+    readonly topK: number;
+    readonly topP: number;
+    readonly seed: number;
+  } | null;
+}
+
+/** Writes a step into `target`, of STEP_BYTES; returns how many bytes matter. */
+export function encodeStep(step: StepNumbers, target: ArrayBuffer): number {
+  const { position, count, marked, tokens, sample } = step;
+  const words = new Uint32Array(target);
+  const floats = new Float32Array(target);
+  const sampled = tokens === "sampled";
+  words.set([position, count, marked, Number(sampled), Number(sample !== null)]);
+  words[5] = sample?.topK ?? 0;
+  floats[6] = sample?.temperature ?? 0;
+  floats[7] = sample?.topP ?? 1;
+  words[8] = sample?.seed ?? 0;
+  if (sampled) return 4 * IDS_AT;
+  assert(tokens.length >= count, "a step brings an id for each of its tokens");
+  words.set(tokens.subarray(0, count), IDS_AT);
+  return 4 * (IDS_AT + count);
+}
+
+/** The bytes of state a model with `words` words of wanted sets uses. */
+export function stateBytes(words: number): number {
+  const bytes = 4 * (WANTED_AT + words);
+  assert(bytes <= STATE_BYTES, `the wanted sets of ${words} words fit the report`);
+  return bytes;
+}
+
+/** Reads a report's words. */
+export function decodeReport(words: Uint32Array) {
+  const before = words[0]!;
+  const state = words.subarray(REPORT_STATE_AT / 4);
+  return {
+    before,
+    stall: state[0]!,
+    token: state[1]!,
+    finite: state[2] !== 0,
+    pending: (size: number) => state.slice(PENDING_AT, PENDING_AT + size),
+    wanted: (at: number, size: number) => state.slice(WANTED_AT + at, WANTED_AT + at + size),
+  };
+}

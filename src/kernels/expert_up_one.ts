@@ -1,0 +1,22 @@
+import decode from "../../shaders/decode.wgsl?raw";
+import source from "../../shaders/expert_up_one.wgsl?raw";
+import pages from "../../shaders/pages.wgsl?raw";
+import prelude from "../../shaders/prelude.wgsl?raw";
+import routes from "../../shaders/routes.wgsl?raw";
+import { defineKernel } from "../gpu/kernel.ts";
+import { matrixConstants } from "./matrix.ts";
+
+export const expertUpOne = defineKernel({
+  name: "expert_up_one",
+  source: [prelude, decode, routes, pages, source],
+  bindings: {
+    page_0: "read",
+    page_1: "read",
+    page_2: "read",
+    page_3: "read",
+    routes: "read",
+    x: "read",
+    up: "read_write",
+  },
+  constants: { experts: "u32", top: "u32", height: "u32", ...matrixConstants("w1"), ...matrixConstants("w3") },
+});

@@ -1,0 +1,24 @@
+import type { Encoding, Float, Matrix } from "../base/matrix.ts";
+
+const FIELDS = ["bits", "group", "dtype", "weight", "scales", "biases"] as const;
+type Field = (typeof FIELDS)[number];
+
+/** As `decode.wgsl` counts them. */
+const DTYPES = { f32: 0, f16: 1, bf16: 2 } as const satisfies Record<Float, number>;
+
+/** The overrides of a shader that decodes a matrix of this name; `columns` is shared by all it decodes. */
+export function matrixConstants<const N extends string>(name: N) {
+  const fields = Object.fromEntries(FIELDS.map((field) => [`${name}_${field}`, "u32"]));
+  return { columns: "u32", ...fields } as Record<`${N}_${Field}` | "columns", "u32">;
+}
+
+/** Their values. */
+export function matrixValues<const N extends string>(name: N, matrix: Matrix) {
+  const { encoding, weight, scales, biases, columns } = matrix;
+  const values = [...encodingValues(encoding), weight / 4, scales / 4, biases / 4];
+  const fields = Object.fromEntries(FIELDS.map((field, index) => [`${name}_${field}`, values[index]]));
+  return { columns, ...fields } as Record<`${N}_${Field}` | "columns", number>;
+}
+
+const encodingValues = (encoding: Encoding): [bits: number, group: number, dtype: number] =>
+  encoding.kind === "plain" ? [0, 1, DTYPES[encoding.dtype]] : [encoding.bits, encoding.group, DTYPES[encoding.scales]];

@@ -1,0 +1,84 @@
+import { expect, test } from "vitest";
+import { sha256 } from "../../src/base/hash.ts";
+import { loadModel } from "../../src/engine/load.ts";
+import { Session } from "../../src/engine/session.ts";
+import { Pool, type ReadExpert } from "../../src/experts/pool.ts";
+import { gpuSpeaker } from "../../src/ops/gpu.ts";
+import type { Sampling } from "../../src/ops/ops.ts";
+import { httpSource } from "../../src/source/http.ts";
+import { numbers } from "../support/toy_model.ts";
+
+const GREEDY: Sampling = { temperature: 0, topK: 0, topP: 1, seed: 0 };
+const STEPS = 6;
+
+interface Run {
+  readonly slots?: number;
+  readonly chunk?: number;
+  readonly prompt: number;
+  /** Reads return in an order drawn with this seed. */
+  readonly shuffle?: number;
+}
+
+/** Hash of every logit of a prompt of random ids and of some greedy steps, and what the pool did. */
+async function run({ slots, chunk, prompt, shuffle }: Run) {
+  const speaker = await gpuSpeaker();
+  const source = httpSource(new URL("/test/fixtures/storyteller-moe/mlx-4bit/", location.href).href);
+  const loaded = await loadModel(speaker, source, null, { quantize: false, slots, contextLength: 512 });
+  const pool =
+    shuffle === undefined
+      ? loaded.pool!
+      : shuffledPool(loaded.pool!, (...expert) => loaded.library!.read(...expert), shuffle);
+  const logits: Float32Array[] = [];
+  const session = new Session(
+    speaker,
+    { ...loaded, pool },
+    {
+      ...(chunk === undefined ? {} : { chunk }),
+      taps: "all",
+      onTaps: (taps) => logits.push(taps.get("logits") as Float32Array),
+    },
+  );
+  const next = numbers(11);
+  const ids = Array.from({ length: prompt }, () => Math.floor((next() + 1) * 1024));
+  let { token } = await session.prefill(ids, GREEDY);
+  for (let step = 0; step < STEPS; step++) ({ token } = await session.decode(token, GREEDY));
+  const hash = await sha256(new Uint8Array(await new Blob(logits as Float32Array<ArrayBuffer>[]).arrayBuffer()));
+  speaker.close();
+  return { hash, pool };
+}
+
+/** Several reads under way at once, each held back for a while. */
+function shuffledPool({ slots }: Pool, read: ReadExpert, seed: number): Pool {
+  const next = numbers(seed);
+  const late: ReadExpert = async (...expert) => {
+    const record = await read(...expert);
+    await new Promise((resolve) => setTimeout(resolve, (next() + 1) * 4));
+    return record;
+  };
+  return new Pool(slots, 2, late, 8);
+}
+
+const RESIDENT = { prompt: 40 } as const;
+const [LAYERS, EXPERTS, TOP] = [5, 8, 2];
+
+test("equal bits for slots = top-k, top-k + 1, half, all; for any order of reads; for chunks of 1, 7, 256", async () => {
+  const { hash } = await run(RESIDENT);
+  for (const slots of [TOP, TOP + 1, (LAYERS * EXPERTS) / 2])
+    expect((await run({ ...RESIDENT, slots })).hash, `${slots} slots`).toBe(hash);
+  for (const shuffle of [1, 2, 3])
+    expect((await run({ ...RESIDENT, slots: 9, shuffle })).hash, `order ${shuffle}`).toBe(hash);
+  for (const chunk of [1, 7]) expect((await run({ ...RESIDENT, chunk })).hash, `chunks of ${chunk}`).toBe(hash);
+  expect((await run({ ...RESIDENT, chunk: 7, slots: 3 })).hash, "chunks of 7, 3 slots").toBe(hash);
+});
+
+test("other weights give another hash", async () => {
+  const { hash } = await run(RESIDENT);
+  expect((await run({ prompt: 41 })).hash).not.toBe(hash);
+});
+
+test("at 2 slots a prompt of 300 tokens uploads at most chunks x layers x 8 records", async () => {
+  const { pool } = await run({ prompt: 300, slots: TOP });
+  const chunks = Math.ceil(300 / 256);
+  expect(pool.prefill.uploads).toBeLessThanOrEqual(chunks * LAYERS * EXPERTS);
+  expect(pool.prefill.uploads).toBeGreaterThan(LAYERS * TOP);
+});

@@ -1,0 +1,364 @@
+/**
+ * The vocabulary as a table: each line says verbs over random inputs of small, odd shapes. The test runs a line on both speakers
+ * and compares; a bench can time it.
+ */
+import { uniform } from "../../src/base/hash.ts";
+import {
+  type Encoding,
+  type ExpertLayout,
+  type Float,
+  layExpert,
+  layMatrix,
+  layVector,
+  type Matrix,
+} from "../../src/base/matrix.ts";
+import type {
+  Bucket,
+  Cache,
+  Form,
+  MoeLayer,
+  Ops,
+  Sampling,
+  Slots,
+  Speaker,
+  Step,
+  Taps,
+  Tensor,
+  Weight,
+} from "../../src/ops/ops.ts";
+
+/** Random numbers that repeat: the next one in [0, 1). */
+export type Random = () => number;
+
+export function random(seed: number): Random {
+  let drawn = 0;
+  return () => uniform(seed, drawn++);
+}
+
+const between = (next: Random, low: number, high: number): number => low + (high - low) * next();
+const integer = (next: Random, below: number): number => Math.floor(next() * below);
+
+/** Writes a random float of about `size` as an f32, bf16 or f16; one f16 in eight is subnormal. */
+function putFloat(view: DataView, at: number, dtype: Float, size: number, next: Random): void {
+  const value = between(next, -1, 1) * size;
+  if (dtype === "f32") return view.setFloat32(at, value, true);
+  const bits = new Uint32Array(new Float32Array([value]).buffer)[0]!;
+  if (dtype === "bf16") return view.setUint16(at, bits >>> 16, true);
+  const exponent = Math.max(0, ((bits >>> 23) & 255) - 112);
+  const subnormal = integer(next, 8) === 0;
+  view.setUint16(at, ((bits >>> 16) & 0x8000) | ((subnormal ? 0 : exponent) << 10) | ((bits >>> 13) & 0x3ff), true);
+}
+
+/** Random bytes of a matrix: weights of about `size`. */
+export function fillMatrix(target: Uint8Array<ArrayBuffer>, matrix: Matrix, next: Random, size = 1): void {
+  const { rows, columns, encoding, weight, scales, biases } = matrix;
+  const view = new DataView(target.buffer, target.byteOffset);
+  if (encoding.kind === "plain") {
+    const bytes = encoding.dtype === "f32" ? 4 : 2;
+    for (let i = 0; i < rows * columns; i++) putFloat(view, weight + i * bytes, encoding.dtype, size, next);
+    return;
+  }
+  for (let i = weight; i < weight + (rows * columns * encoding.bits) / 8; i++) target[i] = integer(next, 256);
+  const bytes = encoding.scales === "f32" ? 4 : 2;
+  for (let i = 0; i < (rows * columns) / encoding.group; i++) {
+    putFloat(view, scales + i * bytes, encoding.scales, (2 * size) / 2 ** encoding.bits, next);
+    putFloat(view, biases + i * bytes, encoding.scales, size, next);
+  }
+}
+
+export const plain = (dtype: Float): Encoding => ({ kind: "plain", dtype });
+export const affine = (bits: 4 | 8, group: 32 | 64 | 128, scales: Float): Encoding => ({
+  kind: "affine",
+  bits,
+  group,
+  scales,
+});
+
+/** All that a matrix may be. */
+export const ENCODINGS: readonly Encoding[] = [
+  plain("f32"),
+  plain("f16"),
+  plain("bf16"),
+  ...([4, 8] as const).flatMap((bits) =>
+    ([32, 64, 128] as const).flatMap((group) =>
+      (["f16", "bf16", "f32"] as const).map((scales) => affine(bits, group, scales)),
+    ),
+  ),
+];
+
+/** For people. */
+export const nameOf = (encoding: Encoding): string =>
+  encoding.kind === "plain" ? encoding.dtype : `${encoding.bits} bits, groups of ${encoding.group}, ${encoding.scales}`;
+
+/** Experts of random weights, all resident. */
+export interface Experts {
+  readonly layer: MoeLayer;
+  readonly records: readonly Uint8Array<ArrayBuffer>[];
+}
+
+/** What a line's verbs take: how to make it on a speaker. */
+export type Input<T> = (speaker: Speaker, next: Random, rows: number) => (ops: Ops) => T;
+
+/** A dense matrix of random numbers. */
+export const weight =
+  (rows: number, columns: number, encoding: Encoding = plain("f32"), size = 1): Input<Weight> =>
+  (speaker, next) => {
+    const made = makeWeight(speaker, layMatrix(rows, columns, encoding), next, size);
+    return () => made;
+  };
+
+export const vector =
+  (columns: number): Input<Weight> =>
+  (speaker, next) => {
+    const made = makeWeight(speaker, layVector(columns), next);
+    return () => made;
+  };
+
+/** An activation [T, width]: row p belongs to position p. */
+export const activation =
+  (width: number, size = 1): Input<Tensor> =>
+  (speaker, next, rows) => {
+    const made = makeWeight(speaker, layMatrix(rows, width, plain("f32")), next, size);
+    return (ops) => ops.embed(made);
+  };
+
+export const cache =
+  (ring: number, width: number, window: number | null = null): Input<Cache> =>
+  (speaker) => {
+    const made = speaker.cache(ring, width, window);
+    return () => made;
+  };
+
+/** A layer of experts, all in memory, in slots that are not their numbers. */
+export const experts =
+  (
+    count: number,
+    top: number,
+    [width, hidden]: readonly [width: number, hidden: number],
+    [w1, w3, w2]: readonly [Encoding, Encoding, Encoding],
+    renormalise = true,
+  ): Input<MoeLayer> =>
+  (speaker, next) => {
+    const layout = layExpert(width, hidden, w1, w3, w2);
+    const slots = speaker.slots(count + 1, layout.bytes, 1, count);
+    for (let expert = 0; expert < count; expert++)
+      place(slots, makeRecord(layout, next), 0, expert, (expert * 3 + 1) % (count + 1));
+    const layer = { index: 0, experts: count, top, renormalise, expert: layout, slots };
+    return () => layer;
+  };
+
+/** Writes an expert to a slot, as the pool does. */
+export function place(slots: Slots, record: Uint8Array<ArrayBuffer>, layer: number, expert: number, slot: number): void {
+  slots.own(slot, 0xffffffff);
+  slots.write(slot, record);
+  slots.own(slot, layer * slots.experts + expert);
+  slots.map(layer, expert, slot);
+}
+
+/** A random expert whose outputs are about as large as its inputs. */
+export function makeRecord(layout: ExpertLayout, next: Random): Uint8Array<ArrayBuffer> {
+  const record = new Uint8Array(layout.bytes);
+  fillMatrix(record, layout.w1, next, 2 / Math.sqrt(layout.w1.columns));
+  fillMatrix(record, layout.w3, next, 2 / Math.sqrt(layout.w3.columns));
+  fillMatrix(record, layout.w2, next, 2 / Math.sqrt(layout.w2.columns));
+  return record;
+}
+
+export function makeWeight(speaker: Speaker, matrix: Matrix, next: Random, size = 1): Weight {
+  const made = speaker.weight(matrix);
+  const bytes = new Uint8Array(matrix.end);
+  fillMatrix(bytes, matrix, next, size);
+  speaker.write(made, 0, bytes);
+  return made;
+}
+
+interface Options {
+  /** Tokens of each step of the form many, one after the other; the form one runs each token by itself. */
+  readonly steps?: readonly number[];
+  readonly bucket?: Bucket;
+  readonly forms?: readonly Form[];
+  readonly taps?: Taps;
+  readonly sample?: Sampling;
+  /** The position of the first token. */
+  readonly position?: number;
+  readonly tolerance?: number;
+}
+
+/** A line of the table. */
+export interface OpCase extends Required<Omit<Options, "sample">> {
+  readonly title: string;
+  readonly sample: Sampling | null;
+  /** Makes the inputs, then what says the verbs. */
+  prepare(speaker: Speaker): (ops: Ops) => void;
+}
+
+type Values<I> = { [K in keyof I]: I[K] extends Input<infer T> ? T : never };
+
+/** f32 against f64: sums of some hundred products of numbers about 1. */
+const TOLERANCE = 2e-5;
+
+function line<const I extends readonly Input<unknown>[]>(
+  title: string,
+  inputs: I,
+  say: (ops: Ops, ...values: Values<I>) => Tensor | void,
+  options: Options = {},
+): OpCase {
+  const { steps = [7], position = 0, sample = null } = options;
+  const rows = position + steps.reduce((sum, count) => sum + count, 0);
+  return {
+    title,
+    steps,
+    position,
+    sample,
+    bucket: options.bucket ?? 16,
+    forms: options.forms ?? ["one", "many"],
+    taps: options.taps ?? "all",
+    tolerance: options.tolerance ?? TOLERANCE,
+    prepare(speaker) {
+      const next = random(title.length);
+      const made = inputs.map((input) => input(speaker, next, rows));
+      return (ops) => {
+        const y = say(ops, ...(made.map((value) => value(ops)) as Values<I>));
+        if (y) ops.tap("y", y);
+      };
+    },
+  };
+}
+
+/** What a line gives: its taps of every step, one after the other, and the ids it samples. */
+export interface Outcome {
+  readonly taps: ReadonlyMap<string, readonly number[]>;
+  readonly tokens: readonly number[];
+}
+
+/** The steps of a line in a form. */
+export function stepsOf({ steps, position, sample }: OpCase, form: Form): Step[] {
+  const counts = form === "many" ? steps : steps.flatMap((count) => Array.from({ length: count }, () => 1));
+  let at = position;
+  return counts.map((count, seq) => {
+    const step = { seq, position: at, count, tokens: Uint32Array.from({ length: count }, (_, t) => at + t) };
+    at += count;
+    return { ...step, sample, marked: count };
+  });
+}
+
+/** Runs a line on a speaker. */
+export async function runCase(speaker: Speaker, op: OpCase, form: Form): Promise<Outcome> {
+  const plan = speaker.record(form, form === "one" ? 1 : op.bucket, op.prepare(speaker), op.taps);
+  const taps = new Map<string, number[]>();
+  const tokens: number[] = [];
+  for (const step of stepsOf(op, form)) {
+    const report = await plan.run(step, plan.begin, plan.end);
+    if (step.sample) tokens.push(report.token);
+    for (const [name, values] of await plan.taps()) taps.set(name, [...(taps.get(name) ?? []), ...values]);
+  }
+  return { taps, tokens };
+}
+
+const draw = (temperature: number, topK = 0, topP = 1, seed = 7): Sampling => ({ temperature, topK, topP, seed });
+const q4 = affine(4, 32, "f16");
+
+export const OP_TABLE: readonly OpCase[] = [
+  ...ENCODINGS.map((encoding) =>
+    line(`embed, ${nameOf(encoding)}`, [weight(7, 128, encoding)], (ops, w) => ops.embed(w)),
+  ),
+  line("embed, an odd width", [weight(7, 13, plain("bf16"))], (ops, w) => ops.embed(w)),
+  line("rmsNorm, fewer columns than lanes", [activation(5), vector(5)], (ops, x, w) => ops.rmsNorm(x, w, 1e-5)),
+  line("rmsNorm, more columns than lanes", [activation(333), vector(333)], (ops, x, w) => ops.rmsNorm(x, w, 1e-5)),
+  ...ENCODINGS.map((encoding) =>
+    line(`linear, ${nameOf(encoding)}`, [activation(128), weight(37, 128, encoding)], (ops, x, w) => ops.linear(x, w)),
+  ),
+  ...ENCODINGS.slice(0, 3).map((encoding) =>
+    line(`linear, odd sizes, ${nameOf(encoding)}`, [activation(45), weight(19, 45, encoding)], (ops, x, w) =>
+      ops.linear(x, w),
+    ),
+  ),
+  line("linear, several tiles of tokens", [activation(96), weight(70, 96, q4)], (ops, x, w) => ops.linear(x, w), {
+    steps: [37],
+    bucket: 64,
+  }),
+  line("linear, one row", [activation(8), weight(1, 8)], (ops, x, w) => ops.linear(x, w), { steps: [1] }),
+  line("linear, more columns than a pass", [activation(320), weight(20, 320, affine(8, 64, "bf16"))], (ops, x, w) =>
+    ops.linear(x, w),
+  ),
+  line("rope, two heads", [activation(2 * 8), weight(16, 8)], (ops, x, table) => ops.rope(x, table), { position: 5 }),
+  line("rope, a wide head", [activation(250), weight(9, 250)], (ops, x, table) => ops.rope(x, table)),
+  line(
+    "attend, a head for each",
+    [activation(24), activation(24), activation(24), cache(16, 24)],
+    (ops, q, k, v, c) => ops.attend(q, k, v, c, 8),
+    { steps: [3, 1, 5] },
+  ),
+  line(
+    "attend, grouped queries over several blocks",
+    [activation(6 * 16, 3), activation(2 * 16, 3), activation(2 * 16), cache(256, 2 * 16)],
+    (ops, q, k, v, c) => ops.attend(q, k, v, c, 16),
+    { steps: [61, 5, 64, 20], bucket: 64 },
+  ),
+  line(
+    "attend, a window over a ring",
+    [activation(2 * 8, 3), activation(8, 3), activation(8), cache(90, 8, 70)],
+    (ops, q, k, v, c) => ops.attend(q, k, v, c, 8),
+    { steps: [16, 16, 16, 16, 16, 16, 3, 16, 16, 16] },
+  ),
+  ...[72, 136, 256].map((width) =>
+    line(
+      `attend, heads of ${width}`,
+      [activation(2 * width), activation(width), activation(width), cache(9, width)],
+      (ops, q, k, v, c) => ops.attend(q, k, v, c, width),
+    ),
+  ),
+  line("swiglu", [activation(77, 9), activation(77)], (ops, gate, up) => ops.swiglu(gate, up)),
+  line("swiglu, large numbers", [activation(3, 300), activation(3)], (ops, gate, up) => ops.swiglu(gate, up)),
+  line("add", [activation(131), activation(131)], (ops, a, b) => ops.add(a, b), { tolerance: 1e-7 }),
+  ...ENCODINGS.map((encoding) =>
+    line(
+      `moe, ${nameOf(encoding)}`,
+      [activation(128), weight(4, 128), experts(4, 2, [128, 128], [encoding, encoding, encoding])],
+      (ops, x, router, layer) => ops.moe(x, router, layer),
+    ),
+  ),
+  line(
+    "moe, an encoding for each matrix, odd widths",
+    [activation(45), weight(5, 45, plain("bf16")), experts(5, 3, [45, 21], [plain("bf16"), plain("f32"), plain("f16")])],
+    (ops, x, router, layer) => ops.moe(x, router, layer),
+  ),
+  line(
+    "moe, affine of several kinds",
+    [activation(64), weight(4, 64, affine(8, 64, "f16")), experts(4, 2, [64, 128], [q4, affine(8, 64, "f32"), affine(4, 128, "bf16")])],
+    (ops, x, router, layer) => ops.moe(x, router, layer),
+  ),
+  line(
+    "moe, weights not renormalised, all experts",
+    [activation(32), weight(3, 32), experts(3, 3, [32, 32], [q4, q4, q4], false)],
+    (ops, x, router, layer) => ops.moe(x, router, layer),
+  ),
+  line(
+    "moe, many experts, several tiles of one",
+    [activation(32), weight(40, 32), experts(40, 4, [32, 32], [q4, q4, q4])],
+    (ops, x, router, layer) => ops.moe(x, router, layer),
+    { steps: [150], bucket: 256 },
+  ),
+  line(
+    "moe, equal logits go to the lowest ids",
+    [activation(32), weight(6, 32, plain("f32"), 0), experts(6, 2, [32, 32], [q4, q4, q4])],
+    (ops, x, router, layer) => ops.moe(x, router, layer),
+  ),
+  line("sample, the largest", [activation(1003)], (ops, x) => ops.sample(x), { sample: draw(0) }),
+  line("sample, ties to the lowest id", [activation(700, 0)], (ops, x) => ops.sample(x), { sample: draw(0) }),
+  line("sample, at a temperature", [activation(1003)], (ops, x) => ops.sample(x), { sample: draw(0.8) }),
+  line("sample, the topK", [activation(1003)], (ops, x) => ops.sample(x), { sample: draw(1.3, 5) }),
+  line("sample, to topP", [activation(1003, 5)], (ops, x) => ops.sample(x), { sample: draw(1, 0, 0.7) }),
+  line("sample, topK then topP", [activation(1003, 2)], (ops, x) => ops.sample(x), { sample: draw(0.7, 40, 0.9, 99) }),
+  line("sample, a small vocabulary", [activation(3)], (ops, x) => ops.sample(x), { sample: draw(1, 2, 0.99) }),
+  line(
+    "lastRow, then what follows on one row",
+    [activation(40), vector(40), weight(40, 40), weight(40, 40)],
+    (ops, x, norm, w, head) => {
+      const y = ops.rmsNorm(ops.lastRow(x), norm, 1e-6);
+      const h = ops.add(y, ops.swiglu(ops.linear(y, w), y));
+      ops.sample(ops.linear(h, head));
+    },
+    { taps: "none", sample: draw(0) },
+  ),
+];

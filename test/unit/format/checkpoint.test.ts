@@ -1,0 +1,285 @@
+import { describe, expect, it } from "vitest";
+import { openCheckpoint } from "../../../src/format/checkpoint.ts";
+import type { Dtype, TensorEntry } from "../../../src/format/safetensors.ts";
+import { fixtureJson, fixtureTensors } from "./fixture.ts";
+
+const SIZES: Partial<Record<Dtype, number>> = { F32: 4, F16: 2, BF16: 2, U32: 4, U8: 1, F8_E4M3: 1, I32: 4 };
+
+/** Headers by file of `[tensor, dtype, shape]`, laid one after the other from byte 101. */
+function shardsOf(files: Record<string, readonly (readonly [string, Dtype, readonly number[]])[]>) {
+  return new Map(
+    Object.entries(files).map(([file, list]) => {
+      let at = 101;
+      const tensors = list.map(([name, dtype, shape]): [string, TensorEntry] => {
+        const begin = at;
+        at += shape.reduce((product, size) => product * size, SIZES[dtype]!);
+        return [name, { dtype, shape, begin, end: at }];
+      });
+      return [file, new Map(tensors)];
+    }),
+  );
+}
+
+const quantised = (module: string, rows: number, words: number, groups: number, scales: Dtype = "BF16") =>
+  [
+    [`${module}.weight`, "U32", [rows, words]],
+    [`${module}.scales`, scales, [rows, groups]],
+    [`${module}.biases`, scales, [rows, groups]],
+  ] as const;
+
+const open = (config: unknown, list: readonly (readonly [string, Dtype, readonly number[]])[]) =>
+  openCheckpoint(config, shardsOf({ "model.safetensors": list }));
+
+const Q4 = { quantization: { group_size: 64, bits: 4 } };
+
+describe("a plain matrix", () => {
+  const list = [
+    ["a.weight", "BF16", [6, 4]],
+    ["stack.weight", "F16", [3, 6, 4]],
+    ["fused", "F32", [3, 12, 4]],
+    ["odd.weight", "F8_E4M3", [6, 4]],
+    ["words.weight", "U32", [6, 8]],
+  ] as const;
+  const checkpoint = open({}, list);
+  const file = "model.safetensors";
+
+  it("is the whole tensor", () => {
+    expect(checkpoint.find([{ module: "a" }], 6, 4)).toEqual({
+      rows: 6,
+      columns: 4,
+      encoding: { kind: "plain", dtype: "bf16" },
+      weight: { file, begin: 101, end: 101 + 48 },
+    });
+  });
+
+  it("is one of a stack", () => {
+    const begin = 101 + 48;
+    const { weight, encoding } = checkpoint.find([{ module: "stack", stack: 2 }], 6, 4);
+    expect(weight).toEqual({ file, begin: begin + 2 * 48, end: begin + 3 * 48 });
+    expect(encoding).toEqual({ kind: "plain", dtype: "f16" });
+  });
+
+  it("is the upper or lower half of one of a fused stack, whose name is bare", () => {
+    const begin = 101 + 48 + 144;
+    const fused = { module: "fused", bare: true, stack: 1 };
+    const gate = checkpoint.find([{ ...fused, firstRow: 0 }], 6, 4).weight;
+    const up = checkpoint.find([{ ...fused, firstRow: 6 }], 6, 4).weight;
+    expect(gate).toEqual({ file, begin: begin + 192, end: begin + 192 + 96 });
+    expect(up).toEqual({ file, begin: begin + 192 + 96, end: begin + 192 + 192 });
+  });
+
+  it("is the first of the candidates that is there", () => {
+    const { weight } = checkpoint.find([{ module: "no" }, { module: "fused" }, { module: "a" }], 6, 4);
+    expect(weight.begin).toBe(101);
+  });
+
+  it.each([
+    ["rows", { module: "a" }, 5, 4, /a\.weight.*\[6, 4\].*asks for \[5, 4\]/],
+    ["columns", { module: "a" }, 6, 5, /\[6, 4\].*\[6, 5\]/],
+    ["a stack where a matrix is due", { module: "stack" }, 6, 4, /\[3, 6, 4\].*\[6, 4\]/],
+    ["a matrix where a stack is due", { module: "a", stack: 0 }, 6, 4, /\[6, 4\].*\[more than 0, 6, 4\]/],
+    ["a stack too short", { module: "stack", stack: 3 }, 6, 4, /\[3, 6, 4\].*\[more than 3, 6, 4\]/],
+    [
+      "a fused tensor not twice as high",
+      { module: "fused", bare: true, stack: 0, firstRow: 0 },
+      5,
+      4,
+      /\[3, 12, 4\].*10, 4\]/,
+    ],
+  ])("of the wrong shape is bad-config, with both shapes: %s", (_, name, rows, columns, message) => {
+    const find = () => checkpoint.find([name], rows, columns);
+    expect(find).toThrow(expect.objectContaining({ code: "bad-config" }));
+    expect(find).toThrow(message);
+  });
+
+  it("of another type is unsupported-quantization", () => {
+    for (const [module, columns] of [
+      ["odd", 4],
+      ["words", 64],
+    ] as const)
+      expect(() => checkpoint.find([{ module }], 6, columns)).toThrow(
+        expect.objectContaining({ code: "unsupported-quantization" }),
+      );
+  });
+
+  it("that is missing is missing-tensor, with every name that was tried", () => {
+    const find = () => checkpoint.find([{ module: "x.w1" }, { module: "y.gate_up", bare: true, stack: 0 }], 6, 4);
+    expect(find).toThrow(expect.objectContaining({ code: "missing-tensor" }));
+    expect(find).toThrow(/x\.w1\.weight, nor y\.gate_up\./);
+  });
+
+  it("can be asked for", () => {
+    expect(["a", "fused", "b", "a.weigh"].map((module) => checkpoint.has(module))).toEqual([true, true, false, false]);
+  });
+});
+
+describe("a vector", () => {
+  const checkpoint = open({}, [
+    ["norm.weight", "BF16", [6]],
+    ["q.bias", "F32", [3]],
+    ["a.weight", "F32", [6, 1]],
+  ]);
+
+  it("is one plain row, with or without .weight", () => {
+    expect(checkpoint.findVector("norm", 6)).toEqual({
+      rows: 1,
+      columns: 6,
+      encoding: { kind: "plain", dtype: "bf16" },
+      weight: { file: "model.safetensors", begin: 101, end: 113 },
+    });
+    expect(checkpoint.findVector("q.bias", 3).weight.begin).toBe(113);
+  });
+
+  it.each([
+    ["norm", 5, "bad-config"],
+    ["a", 6, "bad-config"],
+    ["none", 6, "missing-tensor"],
+  ])("%s of %i: %s is the error", (name, length, code) => {
+    expect(() => checkpoint.findVector(name, length)).toThrow(expect.objectContaining({ code }));
+  });
+});
+
+describe("an affine matrix", () => {
+  it("takes bits and group from the shapes, and its ranges from wherever they are", () => {
+    const [weight, scales, biases] = quantised("a", 6, 16, 4, "F16");
+    const checkpoint = openCheckpoint({}, shardsOf({ one: [weight], two: [scales], three: [biases] }));
+    expect(checkpoint.find([{ module: "a" }], 6, 128)).toEqual({
+      rows: 6,
+      columns: 128,
+      encoding: { kind: "affine", bits: 4, group: 32, scales: "f16" },
+      weight: { file: "one", begin: 101, end: 101 + 6 * 64 },
+      scales: { file: "two", begin: 101, end: 101 + 6 * 8 },
+      biases: { file: "three", begin: 101, end: 101 + 6 * 8 },
+    });
+  });
+
+  it("is one of a stack in all three", () => {
+    const list = [
+      ["s.weight", "U32", [3, 6, 8]],
+      ["s.scales", "BF16", [3, 6, 1]],
+      ["s.biases", "BF16", [3, 6, 1]],
+    ] as const;
+    const found = open(Q4, list).find([{ module: "s", stack: 1 }], 6, 64);
+    const begin = { weight: 101 + 192, scales: 101 + 576 + 12, biases: 101 + 576 + 36 + 12 };
+    expect(found).toMatchObject({
+      weight: { begin: begin.weight, end: begin.weight + 192 },
+      scales: { begin: begin.scales, end: begin.scales + 12 },
+      biases: { begin: begin.biases, end: begin.biases + 12 },
+    });
+  });
+
+  it.each([
+    ["the top level", Q4, 8, 1],
+    ["quantization_config alone", { quantization_config: { group_size: 64, bits: 4 } }, 8, 1],
+    ["an override", { quantization: { group_size: 64, bits: 4, a: { group_size: 32, bits: 8 } } }, 16, 2],
+    ["an override that says less", { quantization: { group_size: 32, bits: 8, a: { bits: 4 } } }, 8, 1],
+    [
+      "an affine override of another mode",
+      { quantization: { group_size: 32, bits: 4, mode: "mxfp4", a: { group_size: 64, bits: 8 } } },
+      16,
+      1,
+    ],
+    ["an override that says true", { quantization: { group_size: 64, bits: 4, a: true } }, 8, 1],
+    ["nothing", {}, 16, 2],
+  ])("agrees with %s", (_, config, words, groups) => {
+    const { encoding } = open(config, quantised("a", 6, words, groups)).find([{ module: "a" }], 6, 64);
+    expect(encoding).toMatchObject({ bits: words / 2, group: 64 / groups });
+  });
+
+  it.each([
+    ["8 bits where config.json says 4", Q4, quantised("a", 6, 16, 1), /a has 8 bits.*says 4 bits/],
+    ["groups of 32 where config.json says 64", Q4, quantised("a", 6, 8, 2), /groups of 32.*groups of 64/],
+    [
+      "an override that disagrees",
+      { quantization: { group_size: 64, bits: 4, a: { group_size: 64, bits: 8 } } },
+      quantised("a", 6, 8, 1),
+      /says 8 bits/,
+    ],
+    [
+      "scales where config.json says false",
+      { quantization: { group_size: 64, bits: 4, a: false } },
+      quantised("a", 6, 8, 1),
+      /not quantised/,
+    ],
+    ["mode mxfp4", { quantization: { group_size: 32, bits: 4, mode: "mxfp4" } }, quantised("a", 6, 8, 2), /mxfp4/],
+    ["2 bits", { quantization: { group_size: 64, bits: 2 } }, quantised("a", 6, 4, 1), /a has 2 bits/],
+    ["3 bits", { quantization: { group_size: 64, bits: 3 } }, quantised("a", 6, 6, 1), /a has 3 bits/],
+    ["groups of 16", { quantization: { group_size: 16, bits: 4 } }, quantised("a", 6, 8, 4), /groups of 16/],
+    ["u8 scales", Q4, quantised("a", 6, 8, 1, "U8"), /U8 scales/],
+    [
+      "scales and biases of two types",
+      Q4,
+      [...quantised("a", 6, 8, 1).slice(0, 2), ["a.biases", "F16", [6, 1]] as const],
+      /BF16 scales and F16 biases/,
+    ],
+    ["scales without biases", Q4, quantised("a", 6, 8, 1).slice(0, 2), /no biases/],
+  ])("is unsupported-quantization for %s", (_, config, list, message) => {
+    const find = () => open(config, list).find([{ module: "a" }], 6, 64);
+    expect(find).toThrow(expect.objectContaining({ code: "unsupported-quantization" }));
+    expect(find).toThrow(message);
+    expect(find).toThrow(/affine 4 and 8 bits in groups of 32, 64 or 128 with f16, bf16 or f32/);
+  });
+
+  it.each([
+    ["another width, whole in itself", quantised("a", 6, 16, 2), /\[6, 16\].*\[6, 8\]/],
+    ["another height", quantised("a", 7, 8, 1), /\[7, 8\].*\[6, 8\]/],
+    [
+      "scales of another height",
+      [...quantised("a", 6, 8, 1).slice(0, 1), ...quantised("a", 5, 8, 1).slice(1)],
+      /a\.scales.*\[5, 1\].*\[6, 1\]/,
+    ],
+  ])("is bad-config for %s", (_, list, message) => {
+    const find = () => open(Q4, list).find([{ module: "a" }], 6, 64);
+    expect(find).toThrow(expect.objectContaining({ code: "bad-config" }));
+    expect(find).toThrow(message);
+  });
+
+  it.each(["gptq", "awq", "fp8", "bitsandbytes", "mxfp4", "compressed-tensors"])(
+    "by %s is refused at once",
+    (method) => {
+      const config = { quantization_config: { quant_method: method, bits: 4, group_size: 128 } };
+      expect(() => open(config, [])).toThrow(expect.objectContaining({ code: "unsupported-quantization" }));
+      expect(() => open(config, [])).toThrow(method);
+    },
+  );
+});
+
+describe("the published layouts", () => {
+  it("mlx: a stacked expert, its router at 8 bits by override, from one file", () => {
+    const { tensors } = fixtureTensors("mlx/mixtral_q4_embed8/model.safetensors");
+    const checkpoint = openCheckpoint(fixtureJson("mlx/mixtral_q4_embed8/config.json"), new Map([["f", tensors]]));
+    const router = checkpoint.find([{ module: "model.layers.1.block_sparse_moe.gate" }], 8, 128);
+    expect(router.encoding).toEqual({ kind: "affine", bits: 8, group: 64, scales: "bf16" });
+    const stacked = "model.layers.0.block_sparse_moe.switch_mlp.down_proj";
+    const [first, last] = [0, 7].map((stack) => checkpoint.find([{ module: stacked, stack }], 128, 128));
+    expect(first!.weight.begin).toBe(tensors.get(`${stacked}.weight`)!.begin);
+    expect(last!.biases!.end).toBe(tensors.get(`${stacked}.biases`)!.end);
+  });
+
+  it("mlx's older layout: a router that no override excludes is plain, since it has no scales", () => {
+    const { tensors } = fixtureTensors("mlx/mixtral_q4_legacy/model.safetensors");
+    const checkpoint = openCheckpoint(fixtureJson("mlx/mixtral_q4_legacy/config.json"), new Map([["f", tensors]]));
+    const router = checkpoint.find([{ module: "model.layers.0.block_sparse_moe.gate" }], 8, 128);
+    expect(router.encoding).toEqual({ kind: "plain", dtype: "f16" });
+  });
+
+  it("transformers 5: gate and up rows of a fused tensor are the published w1 and w3", () => {
+    const fused = fixtureTensors("atenia/full_mixtral.safetensors");
+    const classic = fixtureTensors("atenia/mixtral_classic.safetensors");
+    const checkpoint = openCheckpoint({}, new Map([["f", fused.tensors]]));
+    const [, height, columns] = fused.entry("model.layers.1.mlp.experts.gate_up_proj").shape as [
+      number,
+      number,
+      number,
+    ];
+    for (const [part, firstRow] of [
+      ["w1", 0],
+      ["w3", height / 2],
+    ] as const) {
+      const name = { module: "model.layers.1.mlp.experts.gate_up_proj", bare: true, stack: 3, firstRow };
+      const { begin, end } = checkpoint.find([name], height / 2, columns).weight;
+      const published = classic.data(`model.layers.1.block_sparse_moe.experts.3.${part}.weight`);
+      expect(Buffer.compare(fused.bytes.subarray(begin, end), published)).toBe(0);
+    }
+  });
+});
