@@ -5,7 +5,7 @@ import { BudgetChooser } from "./budget.ts";
 import { showFacts } from "./facts.ts";
 import { PoolPanel } from "./pool.ts";
 
-const STORY_MODEL = "models/storyteller-moe";
+const STORY_MODEL = "./models/storyteller-moe";
 const ATTRIBUTES = ["model", "budget", "context-length", "device", "temperature", "max-tokens"];
 
 const chat = document.querySelector<MixtabChat>("#chat")!;

@@ -15,8 +15,8 @@ override w2_biases: u32;
 
 const PITCH = 33u;
 var<workgroup> members: array<u32, 32>;  // the tile's pairs
-var<workgroup> xs: array<f32, 1056>;     // [32 columns, 32 pairs]
-var<workgroup> ws: array<f32, 1056>;     // [32 columns, 32 rows]
+var<workgroup> xs: array<f32, 528>;     // [16 columns, 32 pairs]
+var<workgroup> ws: array<f32, 528>;     // [16 columns, 32 rows]
 
 @compute @workgroup_size(8, 8)
 fn main(
@@ -39,25 +39,24 @@ fn main(
   workgroupBarrier();
 
   var sum: array<vec4<f32>, 4>;
-  for (var start = 0u; start < columns; start += 32u) {
-    let column = start + index % 32u;
-    for (var p = index / 32u; p < 32u; p += 2u) {
+  for (var start = 0u; start < columns; start += 16u) {
+    let column = start + index % 16u;
+    for (var p = index / 16u; p < 32u; p += 4u) {
       var value = 0.0;
       if (p < count && column < columns) { value = up[members[p] * columns + column]; }
-      xs[(index % 32u) * PITCH + p] = value;
+      xs[(index % 16u) * PITCH + p] = value;
     }
     let r = index % 32u;
-    for (var k = index / 32u * 8u; k < 32u; k += 16u) {
-      var e: Eight;
-      if (first_row + r < height) { e = eight(m, first_row + r, start + k); }
-      for (var i = 0u; i < 4u; i++) {
-        ws[(k + i) * PITCH + r] = e.low[i];
-        ws[(k + i + 4u) * PITCH + r] = e.high[i];
-      }
+    let part = index / 32u * 8u;
+    var e: Eight;
+    if (first_row + r < height) { e = eight(m, first_row + r, start + part); }
+    for (var i = 0u; i < 4u; i++) {
+      ws[(part + i) * PITCH + r] = e.low[i];
+      ws[(part + i + 4u) * PITCH + r] = e.high[i];
     }
     workgroupBarrier();
     if (busy) {
-      for (var k = 0u; k < 32u; k++) {
+      for (var k = 0u; k < 16u; k++) {
         let at = k * PITCH + lane.x * 4u;
         let a = vec4(ws[at], ws[at + 1u], ws[at + 2u], ws[at + 3u]);
         for (var j = 0u; j < 4u; j++) { sum[j] += xs[k * PITCH + lane.y * 4u + j] * a; }

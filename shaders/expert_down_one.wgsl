@@ -33,12 +33,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
   for (var c = lane.x * 8u; c < columns; c += 128u) {
     let low = vec4(up_at(p, c), up_at(p, c + 1u), up_at(p, c + 2u), up_at(p, c + 3u));
     let high = vec4(up_at(p, c + 4u), up_at(p, c + 5u), up_at(p, c + 6u), up_at(p, c + 7u));
-    let a = eight(m, min(first, height - 1u), c);
-    let b = eight(m, min(first + 1u, height - 1u), c);
-    let d = eight(m, min(first + 2u, height - 1u), c);
-    let e = eight(m, min(first + 3u, height - 1u), c);
-    sum += vec4(dot(a.low, low), dot(b.low, low), dot(d.low, low), dot(e.low, low));
-    sum += vec4(dot(a.high, high), dot(b.high, high), dot(d.high, high), dot(e.high, high));
+    for (var r = 0u; r < 4u; r++) {
+      let e = eight(m, min(first + r, height - 1u), c);
+      sum[r] += dot(e.low, low) + dot(e.high, high);
+    }
   }
   let at = lane.y * 16u + lane.x;
   partial[at] = sum;

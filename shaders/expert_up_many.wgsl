@@ -21,9 +21,9 @@ override w3_biases: u32;
 
 const PITCH = 33u;
 var<workgroup> members: array<u32, 32>;  // the tile's pairs
-var<workgroup> xs: array<f32, 1056>;     // [32 columns, 32 pairs]
-var<workgroup> w1s: array<f32, 1056>;    // [32 columns, 32 rows]
-var<workgroup> w3s: array<f32, 1056>;
+var<workgroup> xs: array<f32, 528>;     // [16 columns, 32 pairs]
+var<workgroup> w1s: array<f32, 528>;    // [16 columns, 32 rows]
+var<workgroup> w3s: array<f32, 528>;
 
 @compute @workgroup_size(8, 8)
 fn main(
@@ -48,39 +48,42 @@ fn main(
 
   var gate: array<vec4<f32>, 4>;
   var other: array<vec4<f32>, 4>;
-  for (var start = 0u; start < columns; start += 32u) {
-    let column = start + index % 32u;
-    for (var p = index / 32u; p < 32u; p += 2u) {
+  for (var start = 0u; start < columns; start += 16u) {
+    let column = start + index % 16u;
+    for (var p = index / 16u; p < 32u; p += 4u) {
       var value = 0.0;
       if (p < count && column < columns) { value = x[members[p] / top * columns + column]; }
-      xs[(index % 32u) * PITCH + p] = value;
+      xs[(index % 16u) * PITCH + p] = value;
     }
     let r = index % 32u;
-    for (var k = index / 32u * 8u; k < 32u; k += 16u) {
-      var a: Eight;
-      var b: Eight;
-      if (first_row + r < height) {
-        a = eight(w1, first_row + r, start + k);
-        b = eight(w3, first_row + r, start + k);
-      }
-      for (var i = 0u; i < 4u; i++) {
-        w1s[(k + i) * PITCH + r] = a.low[i];
-        w1s[(k + i + 4u) * PITCH + r] = a.high[i];
-        w3s[(k + i) * PITCH + r] = b.low[i];
-        w3s[(k + i + 4u) * PITCH + r] = b.high[i];
-      }
+    let part = index / 32u * 8u;
+    var a: Eight;
+    var b: Eight;
+    if (first_row + r < height) {
+      a = eight(w1, first_row + r, start + part);
+      b = eight(w3, first_row + r, start + part);
+    }
+    for (var i = 0u; i < 4u; i++) {
+      w1s[(part + i) * PITCH + r] = a.low[i];
+      w1s[(part + i + 4u) * PITCH + r] = a.high[i];
+      w3s[(part + i) * PITCH + r] = b.low[i];
+      w3s[(part + i + 4u) * PITCH + r] = b.high[i];
     }
     workgroupBarrier();
     if (busy) {
-      for (var k = 0u; k < 32u; k++) {
+      for (var k = 0u; k < 16u; k++) {
         let at = k * PITCH + lane.x * 4u;
         let a = vec4(w1s[at], w1s[at + 1u], w1s[at + 2u], w1s[at + 3u]);
         let b = vec4(w3s[at], w3s[at + 1u], w3s[at + 2u], w3s[at + 3u]);
-        for (var j = 0u; j < 4u; j++) {
-          let value = xs[k * PITCH + lane.y * 4u + j];
-          gate[j] += value * a;
-          other[j] += value * b;
-        }
+        let c = k * PITCH + lane.y * 4u;
+        gate[0] += xs[c] * a;
+        gate[1] += xs[c + 1u] * a;
+        gate[2] += xs[c + 2u] * a;
+        gate[3] += xs[c + 3u] * a;
+        other[0] += xs[c] * b;
+        other[1] += xs[c + 1u] * b;
+        other[2] += xs[c + 2u] * b;
+        other[3] += xs[c + 3u] * b;
       }
     }
     workgroupBarrier();

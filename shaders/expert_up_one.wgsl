@@ -26,16 +26,6 @@ fn x_at(i: u32) -> f32 {
   return x[i];
 }
 
-// Rows first .. first + 4 of m times the eight numbers of x.
-fn four(m: Matrix, first: u32, c: u32, low: vec4<f32>, high: vec4<f32>) -> vec4<f32> {
-  let a = eight(m, min(first, height - 1u), c);
-  let b = eight(m, min(first + 1u, height - 1u), c);
-  let d = eight(m, min(first + 2u, height - 1u), c);
-  let e = eight(m, min(first + 3u, height - 1u), c);
-  return vec4(dot(a.low, low), dot(b.low, low), dot(d.low, low), dot(e.low, low))
-    + vec4(dot(a.high, high), dot(b.high, high), dot(d.high, high), dot(e.high, high));
-}
-
 @compute @workgroup_size(16, 4)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) lane: vec3<u32>) {
   let pair = group.y;
@@ -52,8 +42,12 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
   for (var c = lane.x * 8u; c < columns; c += 128u) {
     let low = vec4(x_at(c), x_at(c + 1u), x_at(c + 2u), x_at(c + 3u));
     let high = vec4(x_at(c + 4u), x_at(c + 5u), x_at(c + 6u), x_at(c + 7u));
-    gate += four(w1, first, c, low, high);
-    other += four(w3, first, c, low, high);
+    for (var r = 0u; r < 4u; r++) {
+      let a = eight(w1, min(first + r, height - 1u), c);
+      let b = eight(w3, min(first + r, height - 1u), c);
+      gate[r] += dot(a.low, low) + dot(a.high, high);
+      other[r] += dot(b.low, low) + dot(b.high, high);
+    }
   }
   let at = lane.y * 16u + lane.x;
   gates[at] = gate;

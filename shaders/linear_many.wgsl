@@ -13,8 +13,8 @@ override w_biases: u32;
 @group(1) @binding(2) var<storage, read_write> y: array<f32>;  // [T, out]
 
 const PITCH = 33u;  // spreads the columns of a tile over the memory banks
-var<workgroup> xs: array<f32, 1056>;  // [32 columns, 32 tokens]
-var<workgroup> ws: array<f32, 1056>;  // [32 columns, 32 rows]
+var<workgroup> xs: array<f32, 528>;  // [16 columns, 32 tokens]
+var<workgroup> ws: array<f32, 528>;  // [16 columns, 32 rows]
 
 fn word(at: u32) -> u32 { return w[at]; }
 
@@ -32,25 +32,24 @@ fn main(
   let busy = first_token + lane.y * 4u < count;
 
   var sum: array<vec4<f32>, 4>;
-  for (var begin = 0u; begin < columns; begin += 32u) {
-    let column = begin + index % 32u;
-    for (var t = index / 32u; t < 32u; t += 2u) {
+  for (var begin = 0u; begin < columns; begin += 16u) {
+    let column = begin + index % 16u;
+    for (var t = index / 16u; t < 32u; t += 4u) {
       var value = 0.0;
       if (first_token + t < count && column < columns) { value = x[(first_token + t) * columns + column]; }
-      xs[(index % 32u) * PITCH + t] = value;
+      xs[(index % 16u) * PITCH + t] = value;
     }
     let r = index % 32u;
-    for (var k = index / 32u * 8u; k < 32u; k += 16u) {
-      var e: Eight;
-      if (first_row + r < height) { e = eight(m, first_row + r, begin + k); }
-      for (var i = 0u; i < 4u; i++) {
-        ws[(k + i) * PITCH + r] = e.low[i];
-        ws[(k + i + 4u) * PITCH + r] = e.high[i];
-      }
+    let part = index / 32u * 8u;
+    var e: Eight;
+    if (first_row + r < height) { e = eight(m, first_row + r, begin + part); }
+    for (var i = 0u; i < 4u; i++) {
+      ws[(part + i) * PITCH + r] = e.low[i];
+      ws[(part + i + 4u) * PITCH + r] = e.high[i];
     }
     workgroupBarrier();
     if (busy) {
-      for (var k = 0u; k < 32u; k++) {
+      for (var k = 0u; k < 16u; k++) {
         let a = k * PITCH + lane.x * 4u;
         let b = k * PITCH + lane.y * 4u;
         let row = vec4(ws[a], ws[a + 1u], ws[a + 2u], ws[a + 3u]);

@@ -64,9 +64,9 @@ function fitGroup(
   const fromMin = Math.abs(min) > Math.abs(max);
   const edge = fromMin ? min : max;
   const scale = fromMin ? step : -step;
-  const level = roundHalfEven(Math.fround(edge / scale));
-  scales[g] = level === 0 ? scale : Math.fround(edge / level);
-  biases[g] = level === 0 ? 0 : edge;
+  const atEdge = roundHalfEven(Math.fround(edge / scale));
+  scales[g] = atEdge === 0 ? scale : Math.fround(edge / atEdge);
+  biases[g] = atEdge === 0 ? 0 : edge;
 }
 
 function packGroup(
@@ -79,10 +79,16 @@ function packGroup(
 ): void {
   for (let i = begin; i < end; i += 8) {
     let word = 0;
-    for (let k = 0; k < 8; k++) {
-      const q = roundHalfEven(Math.fround(Math.fround(values[i + k]! - bias) / scale));
-      word |= Math.min(Math.max(q, 0), LEVELS) << (4 * k);
-    }
+    for (let k = 0; k < 8; k++)
+      word |= level(Math.fround(Math.fround(values[i + k]! - bias) / scale)) << (4 * k);
     words[i / 8] = word;
   }
+}
+
+/** The nearest of 0 to 15, ties to even. Several times faster than roundHalfEven here, since the answer is an integer throughout. */
+function level(x: number): number {
+  if (!(x > 0)) return 0;
+  if (x >= LEVELS) return LEVELS;
+  const up = (x + 0.5) | 0;
+  return up - x === 0.5 ? up & ~1 : up;
 }

@@ -43,7 +43,8 @@ export function httpSource(baseUrl: string, options: HttpOptions = {}): Source {
       wire.insist(signal, async () => {
         const known = sizes.get(file);
         if (known !== undefined) return known;
-        const { response, total } = await wire.range(file, 0, 1, signal);
+        // Two bytes: sirv, which serves Vite's previews, takes "0-0" for the whole file.
+        const { response, total } = await wire.range(file, 0, 2, signal);
         const bytes = await discard(response, total ?? (await wire.length(file, signal)));
         sizes.set(file, bytes);
         return bytes;

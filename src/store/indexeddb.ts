@@ -155,11 +155,12 @@ function startingWith(prefix: string): IDBKeyRange {
 }
 
 async function quotaError(bytes: number, cause: unknown): Promise<MixtabError> {
-  const { usage, quota } = (await navigator.storage?.estimate().catch(() => undefined)) ?? {};
-  const used = usage === undefined || quota === undefined ? "" : ` (${usage} of ${quota} bytes are used)`;
+  // The quota itself is not worth saying: Chromium reports another than it enforces.
+  const { usage } = (await globalThis.navigator?.storage?.estimate().catch(() => undefined)) ?? {};
+  const beside = usage === undefined ? "" : ` beside the ${usage} that are kept`;
   return new MixtabError(
     "quota",
-    `The browser has no more room for this page: ${bytes} bytes could not be stored${used}. Free disk space, or delete other models.`,
+    `The browser has no more room for this page: ${bytes} bytes could not be stored${beside}. Free disk space, or delete other models.`,
     cause,
   );
 }

@@ -16,10 +16,17 @@ export class ConversationView {
     class: "log",
   });
   readonly #prompts = h("div", { role: "group", "aria-label": "Suggestions", class: "prompts", part: "suggestions" });
+  #following = true;
 
   constructor() {
     this.#log.part.add("log");
     this.root = h("div", { class: "conversation" }, this.#log, this.#prompts);
+    this.#log.addEventListener("scroll", () => {
+      this.#following = this.#atBottom();
+    });
+    new ResizeObserver(() => {
+      if (this.#following) this.#log.scrollTop = this.#log.scrollHeight;
+    }).observe(this.#log);
   }
 
   /** Buttons for a first message, shown while the conversation is empty. */
@@ -33,6 +40,7 @@ export class ConversationView {
     const asked = h("div", { class: "question", part: "question" }, h("span", { class: "unseen" }, "You: "), question);
     const answer = new AnswerView((change) => this.#follow(change));
     this.#log.append(asked, answer.root);
+    this.#following = true;
     this.#log.scrollTop = this.#log.scrollHeight;
     return answer;
   }
@@ -49,10 +57,14 @@ export class ConversationView {
   }
 
   #follow(change: () => void): void {
-    const { scrollHeight, scrollTop, clientHeight } = this.#log;
-    const atBottom = scrollHeight - scrollTop - clientHeight < NEAR_BOTTOM_PX;
+    this.#following = this.#atBottom();
     change();
-    if (atBottom) this.#log.scrollTop = this.#log.scrollHeight;
+    if (this.#following) this.#log.scrollTop = this.#log.scrollHeight;
+  }
+
+  #atBottom(): boolean {
+    const { scrollHeight, scrollTop, clientHeight } = this.#log;
+    return scrollHeight - scrollTop - clientHeight < NEAR_BOTTOM_PX;
   }
 }
 
@@ -115,7 +127,7 @@ function costsOf(counts: AnswerCounts): string {
   const parts = [`${formatCount(tokens)} ${tokens === 1 ? "token" : "tokens"}`];
   if (tokensPerSecond > 0) parts.push(`${formatRate(tokensPerSecond)} tokens/s`);
   if (hits + misses > 0) parts.push(`${formatShare(hits, hits + misses)} hits`);
-  parts.push(`${formatCount(uploads)} uploads, ${formatBytes(uploadedBytes)}`);
+  parts.push(uploads === 0 ? "no uploads" : `${formatCount(uploads)} uploads, ${formatBytes(uploadedBytes)}`);
   if (promptTokens !== undefined && cachedTokens) parts.push(`${cachedTokens} of ${promptTokens} prompt tokens reused`);
   return parts.join(" · ");
 }

@@ -44,8 +44,9 @@ export class ProgressBar {
     this.#fill.style.inlineSize = `${percent}%`;
     this.#bar.setAttribute("aria-valuemax", "100");
     this.#bar.setAttribute("aria-valuenow", percent.toFixed(0));
+    const source = loadedBytes > 0 ? ` · ${sourceName(from)}` : "";
     const speed = bytesPerSecond > 0 ? ` · ${formatBytes(bytesPerSecond)}/s` : "";
-    this.#say(`${words} ${formatBytes(loadedBytes)} of ${formatBytes(totalBytes)}${speed} · ${sourceName(from)}`);
+    this.#say(`${words} ${formatBytes(loadedBytes)} of ${formatBytes(totalBytes)}${speed}${source}`);
     this.#quiet = setTimeout(() => this.waiting(`${this.#words.textContent} · waiting for more…`), QUIET_MS);
   }
 

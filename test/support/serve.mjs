@@ -14,8 +14,8 @@ import { extname, join, normalize, resolve, sep } from "node:path";
  * @property {number} [bytesPerSecond] of each response
  * @property {number} [status] answers with this status and no file: 404, 500, 403 …
  * @property {boolean} [ignoreRange] answers 200 with the whole file where 206 is due
- * @property {number} [cutAfter] destroys the connection after this many bytes of the body
- * @property {number} [times] holds for so many requests, then lapses
+ * @property {number} [cutAfter] destroys the connection after this many bytes of a body that has more
+ * @property {number} [times] takes effect so many times, then lapses
  * @property {(bytes: Buffer, begin: number) => Buffer} [change] changes a piece of a body; `begin` is its place in the file
  */
 
@@ -78,7 +78,6 @@ export async function serve({ root, pages = {}, port = 0, host = "127.0.0.1", co
 
   const server = createServer((request, response) => {
     const path = decodeURIComponent(new URL(request.url ?? "/", "http://x").pathname);
-    const rule = ruleFor(rules, path);
     /** @type {Entry} */
     const entry = {
       method: request.method ?? "GET",
@@ -99,7 +98,7 @@ export async function serve({ root, pages = {}, port = 0, host = "127.0.0.1", co
     });
     if (cors) for (const [name, value] of Object.entries(CORS)) response.setHeader(name, value);
     const page = pages[path];
-    const answered = page === undefined ? answerFile(root, rule, entry, response) : answerPage(page, entry, response);
+    const answered = page === undefined ? answerFile(root, rules, entry, response) : answerPage(page, entry, response);
     answered.catch(() => response.destroy());
   });
   await new Promise((ready) => server.listen(port, host, () => ready(undefined)));
@@ -111,7 +110,7 @@ export async function serve({ root, pages = {}, port = 0, host = "127.0.0.1", co
     log,
     rule(rule) {
       rules.push(rule);
-      return () => void (rules.includes(rule) && rules.splice(rules.indexOf(rule), 1));
+      return () => lapse(rules, rule);
     },
     clear() {
       rules.length = 0;
@@ -129,12 +128,24 @@ export async function serve({ root, pages = {}, port = 0, host = "127.0.0.1", co
  * @param {string} path
  */
 function ruleFor(rules, path) {
-  const rule = rules.findLast((r) => (typeof r.path === "string" ? path.includes(r.path) : r.path.test(path)));
-  if (rule?.times !== undefined) {
-    rule.times--;
-    if (rule.times <= 0) rules.splice(rules.indexOf(rule), 1);
-  }
-  return rule;
+  return rules.findLast((rule) => (typeof rule.path === "string" ? path.includes(rule.path) : rule.path.test(path)));
+}
+
+/**
+ * @param {Rule[]} rules
+ * @param {Rule} rule
+ */
+function lapse(rules, rule) {
+  const at = rules.indexOf(rule);
+  if (at >= 0) rules.splice(at, 1);
+}
+
+/**
+ * @param {Rule[]} rules
+ * @param {Rule} rule
+ */
+function spend(rules, rule) {
+  if (rule.times !== undefined && --rule.times <= 0) lapse(rules, rule);
 }
 
 /**
@@ -150,11 +161,11 @@ async function answerPage(page, entry, response) {
 
 /**
  * @param {string | undefined} root
- * @param {Rule | undefined} rule
+ * @param {Rule[]} rules
  * @param {Entry} entry
  * @param {import("node:http").ServerResponse} response
  */
-async function answerFile(root, rule, entry, response) {
+async function answerFile(root, rules, entry, response) {
   /** @param {number} status @param {Record<string, string>} [headers] */
   const empty = (status, headers = {}) => {
     entry.status = status;
@@ -162,6 +173,8 @@ async function answerFile(root, rule, entry, response) {
   };
   if (entry.method === "OPTIONS") return empty(204);
   if (entry.method !== "GET" && entry.method !== "HEAD") return empty(405);
+  const rule = ruleFor(rules, entry.path);
+  if (rule && rule.cutAfter === undefined) spend(rules, rule);
   if (rule?.status !== undefined) return empty(rule.status);
   const file = root === undefined ? undefined : await find(resolve(root), entry.path);
   if (!file) return empty(404);
@@ -177,6 +190,7 @@ async function answerFile(root, rule, entry, response) {
     "cache-control": "no-cache",
     ...(asked ? { "content-range": `bytes ${asked.begin}-${asked.end - 1}/${file.size}` } : {}),
   });
+  if (rule?.cutAfter !== undefined && entry.end - entry.begin > rule.cutAfter) spend(rules, rule);
   if (entry.method === "HEAD" || entry.end === entry.begin) return void response.end();
   await pour(file.name, rule, entry, response);
 }
@@ -191,13 +205,14 @@ async function pour(name, rule, entry, response) {
   const rate = rule?.bytesPerSecond;
   const piece = rate === undefined ? 2 ** 16 : Math.max(1, Math.floor((rate * PIECE_MS) / 1000));
   const last = Math.min(entry.end, entry.begin + (rule?.cutAfter ?? Number.POSITIVE_INFINITY));
+  const closed = new Promise((gone) => response.once("close", gone));
   if (last > entry.begin)
     for await (const read of createReadStream(name, { start: entry.begin, end: last - 1, highWaterMark: piece })) {
       if (response.destroyed) return;
       const bytes = rule?.change ? rule.change(Buffer.from(read), entry.begin + entry.sent) : read;
       const flushed = response.write(bytes);
       entry.sent += bytes.length;
-      if (!flushed) await new Promise((free) => response.once("drain", free).once("close", free));
+      if (!flushed) await Promise.race([closed, new Promise((free) => response.once("drain", free))]);
       if (rate !== undefined) await new Promise((later) => setTimeout(later, (1000 * bytes.length) / rate));
     }
   if (last < entry.end) response.destroy();

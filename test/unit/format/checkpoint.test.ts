@@ -222,6 +222,11 @@ describe("an affine matrix", () => {
 
   it.each([
     ["another width, whole in itself", quantised("a", 6, 16, 2), /\[6, 16\].*\[6, 8\]/],
+    [
+      "biases of another shape than scales",
+      [...quantised("a", 6, 8, 1).slice(0, 2), ["a.biases", "BF16", [6, 2]] as const],
+      /a\.biases.*\[6, 2\].*\[6, 1\]/,
+    ],
     ["another height", quantised("a", 7, 8, 1), /\[7, 8\].*\[6, 8\]/],
     [
       "scales of another height",

@@ -99,6 +99,11 @@ describe("quantizeRows", () => {
     }
   });
 
+  it("takes a group nearer to 0 than half the smallest scale for 0, as mlx does", () => {
+    const { decoded } = decode(new Float32Array(64).fill(1e-9), 64, 64, "f32");
+    expect([...decoded].every((each) => each === 0)).toBe(true);
+  });
+
   it("takes rows one by one as all together", () => {
     const values = Float32Array.from({ length: 3 * 96 }, (_, i) => Math.sin(i * 1.7) * (1 + i / 40));
     const all = quantizeRows(values, 96, 32, "f16");

@@ -72,6 +72,16 @@ describe("a header", () => {
     ["a duplicate key within a tensor", `{"a":${entry(0, 2, ',"dtype":"I8"')}}`, /duplicate key, "dtype"/],
     ["a duplicate key written in escapes", `{"a":${entry(0, 2)},"\\u0061":${entry(0, 2)}}`, /duplicate key, "a"/],
     ["a duplicate key in __metadata__", `{"__metadata__":{"x":"1","x":"2"},"a":${entry(0, 2)}}`, /duplicate key, "x"/],
+    [
+      "a duplicate key after an escaped quote",
+      `{"__metadata__":{"x":"\\""},"a":${entry(0, 2)},"a":${entry(0, 2)}}`,
+      /duplicate key, "a"/,
+    ],
+    [
+      "more elements than a double counts",
+      '{"a":{"dtype":"U8","shape":[9007199254740991,2],"data_offsets":[0,2]}}',
+      /more elements than can be counted/,
+    ],
     ["a duplicate key with space before its colon", `{"a" :${entry(0, 2)},"a" : ${entry(0, 2)}}`, /duplicate key, "a"/],
     ["bytes at the end that belong to no tensor", `{"a":${entry(0, 1)}}`, /data_offsets end 1 bytes before/],
     ["an inherited name as dtype", '{"a":{"dtype":"constructor","shape":[2],"data_offsets":[0,2]}}', /dtype/],
@@ -107,6 +117,8 @@ describe("a header", () => {
     const file = fixture("safetensors_malformed/valid_control.safetensors");
     expect(headerBytes(file.subarray(0, 8), file.length)).toBe(parse(file).tensors.get("a")!.begin);
     expect(() => headerBytes(new Uint8Array(3), 3)).toThrow(/3 bytes, too few/);
+    const long = new Uint8Array(new BigUint64Array([100_000_001n]).buffer);
+    expect(() => headerBytes(long, 1e12)).toThrow(/header length is 100000001, more than/);
   });
 
   it("of any valid tensors gives back their types, shapes and bytes, in any order and at odd addresses", () => {
