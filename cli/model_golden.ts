@@ -18,8 +18,8 @@ const GREEDY: Sampling = { temperature: 0, topK: 0, topP: 1, seed: 0 };
 export interface GoldenOptions {
   readonly slots?: number | undefined;
   readonly chunk?: number | undefined;
-  /** Whether the golden's conversations are held too. Default true. */
-  readonly chats?: boolean | undefined;
+  /** Whether the prompt is also fed token by token as generated, and the golden's conversations are held. Default true. */
+  readonly thorough?: boolean | undefined;
   /** Told of each comparison as it is made. */
   readonly onLine?: ((line: Line) => void) | undefined;
   /** Bytes of every prompt row's logits, then of every greedy step's, f32 little-endian. */
@@ -114,6 +114,7 @@ export async function checkModel(speaker: Speaker, source: Source, options: Gold
   for (const [name, { values, shape }] of golden)
     if (name.startsWith("dequant.")) say(compareExactly(name, await dequantised(loaded, source, name, shape), values));
 
+  if (options.thorough === false) return lines;
   const generated = new Tapped();
   current = generated;
   session.reset();

@@ -1,6 +1,7 @@
 /** Where the numbers of step and state lie, in words; `prelude.wgsl` declares the same. */
 import { assert } from "../base/assert.ts";
 
+const NONE = 0xffffffff;
 const IDS_AT = 12;
 const MAX_IDS = 256;
 export const STEP_BYTES = 4 * (IDS_AT + MAX_IDS);
@@ -16,7 +17,7 @@ export const STATE_BYTES = 4064;
 export const REPORT_STATE_AT = 32;
 export const REPORT_BYTES = REPORT_STATE_AT + STATE_BYTES;
 
-interface StepNumbers {
+export interface StepNumbers {
   readonly position: number;
   readonly count: number;
   readonly marked: number;
@@ -53,12 +54,14 @@ export function stateBytes(words: number): number {
   return bytes;
 }
 
+export type DecodedReport = ReturnType<typeof decodeReport>;
+
 /** Reads a report's words. */
 export function decodeReport(words: Uint32Array) {
-  const before = words[0]!;
   const state = words.subarray(REPORT_STATE_AT / 4);
   return {
-    before,
+    /** Whether no step before it stood still. */
+    began: words[0] === NONE,
     stall: state[0]!,
     token: state[1]!,
     finite: state[2] !== 0,

@@ -4,21 +4,14 @@
  */
 import { assert, defined } from "../base/assert.ts";
 import { wordsOf } from "../base/bits.ts";
-import { MixtabError } from "../base/errors.ts";
 import type { Matrix } from "../base/matrix.ts";
 import { Arena } from "../gpu/arena.ts";
 import { type Device, requestDevice } from "../gpu/device.ts";
-import { type Access, Pipelines } from "../gpu/kernel.ts";
-import { type Dispatch, Memory, type Operand, Recording, replay } from "../gpu/plan.ts";
-import {
-  decodeReport,
-  encodeStep,
-  REPORT_BYTES,
-  REPORT_STATE_AT,
-  STATE_BYTES,
-  STEP_BYTES,
-  stateBytes,
-} from "../gpu/step.ts";
+import { Pipelines } from "../gpu/kernel.ts";
+import { Memory, type Operand, Recording } from "../gpu/plan.ts";
+import { Runner } from "../gpu/runner.ts";
+import { makeSlots } from "../gpu/slots.ts";
+import { type DecodedReport, stateBytes } from "../gpu/step.ts";
 import { add } from "../kernels/add.ts";
 import { attend } from "../kernels/attend.ts";
 import { combine } from "../kernels/combine.ts";
@@ -53,14 +46,11 @@ import {
   type Report,
   type Slots,
   type Speaker,
-  type Step,
   type Taps,
   type Tensor,
   type Weight,
 } from "./ops.ts";
 
-/** More than this the expert kernels cannot bind. */
-const MAX_PAGES = 4;
 /** `route` and `resolve` have a lane for each. */
 const MAX_EXPERTS = 256;
 
@@ -68,6 +58,8 @@ const MAX_EXPERTS = 256;
 export interface GpuSpeaker extends Speaker {
   /** Names of the kernels that pipelines were made of. */
   readonly kernels: ReadonlySet<string>;
+  /** Throws what has gone wrong on the device and was not thrown by a run: nothing, or a bug. */
+  check(): Promise<void>;
 }
 
 interface GpuTensor extends Tensor {
@@ -83,29 +75,18 @@ interface GpuCache extends Cache {
   readonly values: GPUBuffer;
 }
 
-interface GpuSlots extends Slots {
-  readonly pages: readonly GPUBuffer[];
-  /** See `resolve.wgsl`. */
-  readonly directory: GPUBuffer;
-}
+type GpuSlots = Slots & ReturnType<typeof makeSlots>;
 
 /** What all plans of a speaker share. */
 interface Shared {
   readonly device: Device;
   readonly pipelines: Pipelines;
   readonly arena: Arena;
-  readonly step: GPUBuffer;
-  readonly state: GPUBuffer;
-  /** Step and state, as group 0. */
-  readonly groups: Readonly<Record<Access, GPUBindGroup>>;
-  /** Readbacks not in use. */
-  readonly readbacks: GPUBuffer[];
+  readonly runner: Runner;
   /** The routes of E experts, A per token. They outlive a stall, so they are no part of the arena: a later layer's `resolve` writes its own. */
   routes(experts: number, top: number): GPUBuffer;
-  /** Buffers beside weights, caches, slots and arena. */
+  /** A buffer beside weights, caches, slots and arena. */
   extra(label: string, bytes: number, usage: GPUBufferUsageFlags): GPUBuffer;
-  /** Submissions without a report yet. */
-  inFlight: number;
 }
 
 const memoryOf = (x: Tensor): Memory => (x as GpuTensor).memory;
@@ -130,6 +111,11 @@ function speak(device: Device): GpuSpeaker {
     lost: device.lost,
     get kernels() {
       return shared.pipelines.used;
+    },
+
+    async check() {
+      await device.gpu.queue.onSubmittedWorkDone();
+      await device.settled();
     },
 
     weight(matrix: Matrix): GpuWeight {
@@ -162,8 +148,8 @@ function speak(device: Device): GpuSpeaker {
     },
 
     memory() {
-      const { weights, caches, slots, extra } = held;
-      return { weights, caches, slots, arena: shared.arena.bytes + extra };
+      const { extra, ...beside } = held;
+      return { ...beside, arena: shared.arena.bytes + shared.runner.bytes + extra };
     },
 
     close: () => device.close(),
@@ -176,93 +162,29 @@ function share(device: Device, count: (bytes: number) => void): Shared {
     count(buffer.size);
     return buffer;
   };
-  const { UNIFORM, STORAGE, COPY_DST, COPY_SRC } = GPUBufferUsage;
-  const step = extra("step", STEP_BYTES, UNIFORM | COPY_DST);
-  const state = extra("state", STATE_BYTES, UNIFORM | STORAGE | COPY_DST | COPY_SRC);
   const pipelines = new Pipelines(device);
-  const group = (access: Access) =>
-    device.gpu.createBindGroup({
-      label: "step and state",
-      layout: pipelines.stateLayouts[access],
-      entries: [step, state].map((buffer, binding) => ({ binding, resource: { buffer } })),
-    });
-  const routes = new Map<string, GPUBuffer>();
-  return {
-    device,
-    pipelines,
-    arena: new Arena(device),
-    step,
-    state,
-    groups: { read: group("read"), read_write: group("read_write") },
-    readbacks: [],
-    routes(experts, top) {
-      const key = `${experts} ${top}`;
-      const buffer = routes.get(key) ?? extra("routes", 4 * routesLayout(experts, top).end, STORAGE);
-      routes.set(key, buffer);
-      return buffer;
-    },
-    extra,
-    inFlight: 0,
+  const known = new Map<string, GPUBuffer>();
+  const routes = (experts: number, top: number) => {
+    const key = `${experts} ${top}`;
+    const buffer = known.get(key) ?? extra("routes", 4 * routesLayout(experts, top).end, GPUBufferUsage.STORAGE);
+    known.set(key, buffer);
+    return buffer;
   };
+  return { device, pipelines, arena: new Arena(device), runner: new Runner(device, pipelines), routes, extra };
 }
 
-function makeSlots(device: Device, count: number, bytes: number, layers: number, experts: number): GpuSlots {
-  const perPage = Math.floor(device.maxBufferBytes / bytes);
-  if (perPage * MAX_PAGES < count)
-    throw new MixtabError(
-      "out-of-memory",
-      `This GPU takes at most ${perPage * MAX_PAGES} experts of ${bytes} bytes, and ${count} were asked for. Choose a smaller budget.`,
-    );
-  const pageCount = Math.max(1, Math.ceil(count / perPage));
-  const slotsPerPage = Math.ceil(count / pageCount);
-  const { queue } = device.gpu;
-  const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_DST;
-  const pages = Array.from({ length: pageCount }, (_, page) =>
-    device.buffer("experts", Math.min(slotsPerPage, count - page * slotsPerPage) * bytes, usage),
-  );
-  const head = new Uint32Array([count, slotsPerPage, bytes / 4, 0]);
-  const ownersAt = head.length + layers * experts;
-  const directory = device.buffer("where experts lie", 4 * (ownersAt + count), usage);
-  const words = new Uint32Array(ownersAt + count).fill(NONE);
-  words.set(head);
-  queue.writeBuffer(directory, 0, words);
-  const put = (word: number, value: number) => queue.writeBuffer(directory, 4 * word, new Uint32Array([value]));
-  return {
-    count,
-    bytes,
-    layers,
-    experts,
-    pages,
-    directory,
-    write(slot, record) {
-      assert(slot < count && record.length <= bytes, "a record fits its slot");
-      const page = defined(pages[Math.floor(slot / slotsPerPage)], "the slot's page");
-      queue.writeBuffer(page, (slot % slotsPerPage) * bytes, record);
-    },
-    own: (slot, owner) => put(ownersAt + slot, owner),
-    map: (layer, expert, slot) => put(head.length + layer * experts + expert, slot),
-  };
-}
-
-function makePlan(shared: Shared, recorder: Recorder): Plan {
+function makePlan({ device, pipelines, arena, runner }: Shared, recorder: Recorder): Plan {
   const { form, bucket, layers, resolves, combines, sampleAt, kept, wantedWords, recording } = recorder;
-  const { device, step: stepBuffer, state, readbacks } = shared;
-  const { gpu } = device;
-  const dispatches: readonly Dispatch[] = recording.link(device, shared.pipelines, shared.arena);
+  const dispatches = recording.link(device, pipelines, arena);
   const used = stateBytes(wantedWords);
-  const numbers = new ArrayBuffer(STEP_BYTES);
-  const clear = new Uint32Array([NONE]);
   let rows = 0;
 
-  const readback = () =>
-    readbacks.pop() ?? shared.extra("report", REPORT_BYTES, GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST);
-
-  /** The sets of layers that this step has routed by now. */
-  const wantedOf = (report: ReturnType<typeof decodeReport>, to: Mark, began: boolean) =>
+  /** The sets of the layers that the step has routed by now; of the others, the words are an older step's. */
+  const wantedOf = ({ began, stall, wanted }: DecodedReport, to: Mark) =>
     layers.map(({ experts, at }, index) => {
       const size = wordsOf(experts);
-      const routed = began && resolves[index]! <= to && (report.stall === NONE || index <= report.stall);
-      return routed ? report.wanted(at, size) : new Uint32Array(size);
+      const routed = began && resolves[index]! <= to && (stall === NONE || index <= stall);
+      return routed ? wanted(at, size) : new Uint32Array(size);
     });
 
   return {
@@ -275,78 +197,33 @@ function makePlan(shared: Shared, recorder: Recorder): Plan {
 
     async run(step, from, to): Promise<Report> {
       assert(step.count >= 1 && step.count <= bucket, `a step of ${step.count} tokens fits the bucket of ${bucket}`);
-      device.throwFaults();
       rows = step.count;
-      gpu.queue.writeBuffer(stepBuffer, 0, numbers, 0, encodeStep(step, numbers));
-      // A step that is queued behind another must see it stall.
-      if (shared.inFlight === 0) gpu.queue.writeBuffer(state, 0, clear);
-      const report = readback();
-      const encoder = gpu.createCommandEncoder();
-      encoder.copyBufferToBuffer(state, 0, report, 0, 4);
-      const pass = encoder.beginComputePass();
-      replay(pass, dispatches, shared.groups, from, to);
-      pass.end();
-      encoder.copyBufferToBuffer(state, 0, report, REPORT_STATE_AT, used);
-      gpu.queue.submit([encoder.finish()]);
-
-      const words = await read(shared, report, REPORT_STATE_AT + used);
-      readbacks.push(report);
-      const found = decodeReport(words);
-      const began = found.before === NONE;
-      const { stall } = found;
-      const sampled =
-        began && stall === NONE && step.sample !== null && sampleAt !== null && from <= sampleAt && sampleAt < to;
+      const found = await runner.run(dispatches, step, from, to, used);
+      const { began, stall, token } = found;
+      const passed = sampleAt !== null && from <= sampleAt && sampleAt < to;
       return {
         seq: step.seq,
         began,
         stall,
-        pending: stall === NONE ? new Uint32Array(0) : found.pending(wordsOf(layers[stall]?.experts ?? 0)),
-        wanted: wantedOf(found, to, began),
-        token: found.token,
-        finite: !sampled || found.finite,
+        pending: found.pending(
+          began && stall !== NONE ? wordsOf(defined(layers[stall], `MoE layer ${stall}`).experts) : 0,
+        ),
+        wanted: wantedOf(found, to),
+        token,
+        finite: found.finite || !(passed && began && stall === NONE && step.sample !== null),
       };
     },
 
     async taps() {
-      const bytes = kept.map(({ width }) => 4 * rows * width);
-      const ends = bytes.reduce<number[]>((sums, size) => [...sums, (sums.at(-1) ?? 0) + size], []);
-      const total = ends.at(-1);
-      if (total === undefined) return new Map();
-      const target = gpu.createBuffer({ size: total, usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST });
-      const encoder = gpu.createCommandEncoder();
-      kept.forEach(({ buffer }, index) => {
-        encoder.copyBufferToBuffer(buffer, 0, target, ends[index]! - bytes[index]!, bytes[index]!);
-      });
-      gpu.queue.submit([encoder.finish()]);
-      const words = await read(shared, target, total);
-      target.destroy();
+      const words = await runner.words(kept.map(({ buffer, width }) => ({ buffer, words: rows * width })));
       return new Map(
         kept.map(({ name, type }, index) => {
-          const part = words.slice((ends[index]! - bytes[index]!) / 4, ends[index]! / 4);
-          return [name, type === "u32" ? part : new Float32Array(part.buffer)];
+          const values = defined(words[index], `the words of ${name}`);
+          return [name, type === "u32" ? values : new Float32Array(values.buffer)];
         }),
       );
     },
   };
-}
-
-/** Maps a buffer and copies its words; throws what went wrong on the device meanwhile. */
-async function read(shared: Shared, buffer: GPUBuffer, bytes: number): Promise<Uint32Array<ArrayBuffer>> {
-  shared.inFlight++;
-  try {
-    await buffer.mapAsync(GPUMapMode.READ, 0, bytes);
-  } catch (error) {
-    // A lost device refuses to map before it says that it is lost.
-    await Promise.race([shared.device.lost, new Promise((resolve) => setTimeout(resolve, 100))]);
-    await shared.device.settled();
-    throw error;
-  } finally {
-    shared.inFlight--;
-  }
-  const words = new Uint32Array(buffer.getMappedRange(0, bytes).slice(0));
-  buffer.unmap();
-  await shared.device.settled();
-  return words;
 }
 
 interface Kept {

@@ -31,13 +31,13 @@ export interface Platform {
 const failed = (lines: readonly Line[]) =>
   lines.filter(({ ok }) => !ok).map(({ quantity, text }) => `${quantity}: ${text}`);
 
-/** Every golden folder, with chunks of 1, 7 and 256; conversations once, with the largest. */
+/** Every golden folder, with chunks of 1, 7 and 256; what does not depend on chunks once, with the largest. */
 export function testModelGoldens(platform: Platform, folders: readonly string[]): void {
   for (const folder of folders)
     for (const chunk of [1, 7, 256])
       test(`${folder} agrees with its golden, chunks of ${chunk}`, async () => {
         const speaker = await platform.speaker();
-        const lines = await checkModel(speaker, platform.open(folder), { chunk, chats: chunk === 256 });
+        const lines = await checkModel(speaker, platform.open(folder), { chunk, thorough: chunk === 256 });
         expect(failed(lines)).toEqual([]);
         expect(lines.length).toBeGreaterThanOrEqual(5);
         speaker.close();
@@ -165,7 +165,7 @@ async function layerCheckpoint(file: Uint8Array<ArrayBuffer>) {
 }
 
 /** The upcycled stories260K must tell the story that llama2.c's own test pins, whatever is routed. */
-export function testUpcycledStory(platform: Platform): void {
+export function testUpcycledStory(platform: Platform, slots: number): void {
   test("the upcycled stories260K tells llama2.c's story", async () => {
     const text = async (file: string) => new TextDecoder().decode(await platform.bytes(file));
     const tokenizer = loadTokenizer(JSON.parse(await text("tokenizers/stories260k/tokenizer.json")), undefined);

@@ -11,6 +11,7 @@ import { extname, join, normalize, resolve, sep } from "node:path";
  * What happens to requests whose path contains `path` (or matches it). Of several rules that match, the last one added holds.
  * @typedef {object} Rule
  * @property {string | RegExp} path
+ * @property {number} [largerThan] holds only for bodies of more bytes than this
  * @property {number} [bytesPerSecond] of each response
  * @property {number} [status] answers with this status and no file: 404, 500, 403 …
  * @property {boolean} [ignoreRange] answers 200 with the whole file where 206 is due
