@@ -42,8 +42,7 @@ test("a budget that moves while an answer is made ends it, and the next answer c
 }) => {
   await open("?temperature=0");
   await chat.ask("Tell me a story about Mia and the kite.", false);
-  await expect.poll(async () => (await chat.text(0)).length).toBeGreaterThan(10);
-  await chat.page.locator("mixtab-chat").evaluate((element) => element.setAttribute("budget", "1MB"));
+  await chat.page.evaluate(async () => (await reached(10)).setAttribute("budget", "1MB"));
   await expect(chat.answers.first()).toContainText("Stopped.");
   const ready = await chat.event("mixtab-ready", 2);
   expect(ready.slots).toBe(Math.floor(1e6 / ready.recordBytes));

@@ -22,6 +22,7 @@ test("a model that is not there is a named error; Retry finds it once it is, and
   found();
   await chat.alert.getByRole("button", { name: "Retry" }).click();
   await expect(chat.alert).toBeEmpty();
+  await expect(chat.answers.first()).not.toHaveAttribute("data-finish", "failed");
   expect(await chat.ended(0)).toBe(golden("Hello!"));
 });
 
@@ -69,6 +70,7 @@ test("a flipped byte in the store is noticed, the record fetched again, and the 
   await chat.page.reload();
   expect(await chat.ask("Hello!")).toBe(golden("Hello!"));
   await chat.filled();
+  await expect(chat.page.getByText("fetched again").first()).toBeVisible();
   expect(site.log.filter(({ path }) => path.endsWith(WEIGHTS)).length).toBeGreaterThan(0);
 });
 

@@ -20,7 +20,7 @@ for (const colorScheme of ["light", "dark"] as const)
       slow();
       await chat.ask("Hello!");
       await chat.ask("Tell me a story about Lily and the cat.", false);
-      await expect.poll(async () => (await chat.text(1)).length).toBeGreaterThan(120);
+      await expect.poll(async () => (await chat.text(1)).length, { intervals: [50] }).toBeGreaterThan(100);
       await picture("2-answering");
       await chat.ended(1);
       const sideways = await page.evaluate(

@@ -50,9 +50,21 @@ export class ChatPage {
     this.questions = chat.locator(".question");
   }
 
-  /** Records the element's events, from the next page on. */
+  /**
+   * From the next page on, records the element's events as `recorded`, and defines `reached(length)`: the element, as soon as its
+   * first answer has so many characters. What must happen while an answer is made is done in the page: a fast device is faster than we are.
+   */
   async record(): Promise<void> {
     await this.page.addInitScript(() => {
+      const reached = async (length: number): Promise<Element> => {
+        for (;;) {
+          const element = document.querySelector("mixtab-chat");
+          if ((element?.shadowRoot?.querySelector(".answer .text")?.textContent ?? "").length >= length)
+            return element!;
+          await new Promise((later) => setTimeout(later));
+        }
+      };
+      Object.assign(globalThis, { reached });
       const events: unknown[] = [];
       Object.assign(globalThis, { recorded: events });
       for (const name of ["progress", "ready", "stats", "answer", "error"])
@@ -110,6 +122,10 @@ export class ChatPage {
   async text(index: number): Promise<string> {
     return ((await this.answers.nth(index).locator(".text").textContent()) ?? "").trim();
   }
+}
+
+declare global {
+  function reached(length: number): Promise<Element>;
 }
 
 /** Tests with a server of everything that is built (`site`), and a page on its demo (`chat`). Any uncaught error of a page fails its test. */

@@ -127,9 +127,14 @@ export async function serve({ root, pages = {}, port = 0, host = "127.0.0.1", co
 /**
  * @param {Rule[]} rules
  * @param {string} path
+ * @param {number} bytes that a right answer would have
  */
-function ruleFor(rules, path) {
-  return rules.findLast((rule) => (typeof rule.path === "string" ? path.includes(rule.path) : rule.path.test(path)));
+function ruleFor(rules, path, bytes) {
+  const holds = (/** @type {Rule} */ { path: wanted, largerThan, cutAfter }) =>
+    (typeof wanted === "string" ? path.includes(wanted) : wanted.test(path)) && bytes > (largerThan ?? cutAfter ?? -1);
+  const rule = rules.findLast(holds);
+  if (rule?.times !== undefined && --rule.times <= 0) lapse(rules, rule);
+  return rule;
 }
 
 /**
@@ -139,14 +144,6 @@ function ruleFor(rules, path) {
 function lapse(rules, rule) {
   const at = rules.indexOf(rule);
   if (at >= 0) rules.splice(at, 1);
-}
-
-/**
- * @param {Rule[]} rules
- * @param {Rule} rule
- */
-function spend(rules, rule) {
-  if (rule.times !== undefined && --rule.times <= 0) lapse(rules, rule);
 }
 
 /**
@@ -174,15 +171,16 @@ async function answerFile(root, rules, entry, response) {
   };
   if (entry.method === "OPTIONS") return empty(204);
   if (entry.method !== "GET" && entry.method !== "HEAD") return empty(405);
-  const rule = ruleFor(rules, entry.path);
-  if (rule && rule.cutAfter === undefined) spend(rules, rule);
-  if (rule?.status !== undefined) return empty(rule.status);
   const file = root === undefined ? undefined : await find(resolve(root), entry.path);
+  const size = file?.size ?? 0;
+  const range = parseRange(entry.range, size);
+  const rule = ruleFor(rules, entry.path, range ? range.end - range.begin : size);
+  if (rule?.status !== undefined) return empty(rule.status);
   if (!file) return empty(404);
-  const asked = rule?.ignoreRange ? undefined : parseRange(entry.range, file.size);
-  if (asked === "unsatisfiable") return empty(416, { "content-range": `bytes */${file.size}` });
+  const asked = rule?.ignoreRange ? undefined : range;
+  if (asked && asked.begin >= asked.end) return empty(416, { "content-range": `bytes */${size}` });
   entry.begin = asked?.begin ?? 0;
-  entry.end = asked?.end ?? file.size;
+  entry.end = asked?.end ?? size;
   entry.status = asked ? 206 : 200;
   response.writeHead(entry.status, {
     "content-type": TYPES[extname(file.name)] ?? "application/octet-stream",
@@ -191,7 +189,6 @@ async function answerFile(root, rules, entry, response) {
     "cache-control": "no-cache",
     ...(asked ? { "content-range": `bytes ${asked.begin}-${asked.end - 1}/${file.size}` } : {}),
   });
-  if (rule?.cutAfter !== undefined && entry.end - entry.begin > rule.cutAfter) spend(rules, rule);
   if (entry.method === "HEAD" || entry.end === entry.begin) return void response.end();
   await pour(file.name, rule, entry, response);
 }
@@ -232,7 +229,8 @@ async function find(root, path) {
 }
 
 /**
- * One range of a Range header; undefined where there is none that we know, which HTTP answers with the whole file.
+ * One range of a Range header, empty where the file has none of it; undefined where there is none that we know, which HTTP
+ * answers with the whole file.
  * @param {string | undefined} header
  * @param {number} size
  */
@@ -241,5 +239,5 @@ function parseRange(header, size) {
   if (first === "" && last === "") return undefined;
   const begin = first === "" ? Math.max(0, size - Number(last)) : Number(first);
   const end = first === "" || last === "" ? size : Math.min(size, Number(last) + 1);
-  return begin < end ? { begin, end } : "unsatisfiable";
+  return { begin, end };
 }
