@@ -126,8 +126,7 @@ export async function checkModel(speaker: Speaker, source: Source, options: Gold
   say(compareNumbers("logits as generated", generated.get("logits", width, rows)!, logits.values, width, tolerance));
 
   current = null;
-  if (json.chats && options.chats !== false)
-    for (const chat of json.chats) for (const line of await checkChat(loaded, session, chat)) say(line);
+  if (json.chats) for (const chat of json.chats) for (const line of await checkChat(loaded, session, chat)) say(line);
   return lines;
 }
 

@@ -19,16 +19,21 @@ export interface Host {
   readonly id: string;
   readonly source: Source;
   readonly gpu?: GPU | undefined;
+  /** Where records are kept instead of what `EngineOptions.store` names. */
+  readonly store?: Store | undefined;
 }
 
 /** Opens a model in this thread. `createEngine` does it in a worker. */
-export async function openEngine({ id, source, gpu }: Host, options: EngineOptions = {}): Promise<Engine> {
+export async function openEngine(
+  { id, source, gpu, store: given }: Host,
+  options: EngineOptions = {},
+): Promise<Engine> {
   const { device = "auto", signal, trace = false } = options;
   const speaker = await openSpeaker(device, gpu);
   const closed = new AbortController();
   let store: Store | null = null;
   try {
-    store = await openStore(source, options.store);
+    store = given ?? (await openStore(source, options.store));
     const loaded = await loadModel(speaker, source, store, options);
     const language = readLanguage(loaded.repository);
     return assemble({ id, speaker, store, loaded, language, trace, closed, signal });

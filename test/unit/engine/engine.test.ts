@@ -1,0 +1,326 @@
+import { join } from "node:path";
+import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
+import { MixtabError } from "../../../src/base/errors.ts";
+import type { ChatCompletionChunk, Engine, EngineOptions, Progress } from "../../../src/engine/api.ts";
+import { openEngine } from "../../../src/engine/engine.ts";
+import { httpSource } from "../../../src/source/http.ts";
+import { type MemoryRecord, memoryStore } from "../../../src/store/memory.ts";
+import type { Store } from "../../../src/store/store.ts";
+import golden from "../../fixtures/storyteller-moe/mlx-4bit/golden.json" with { type: "json" };
+import { type Server, serve } from "../../support/serve.mjs";
+
+const STORY = "storyteller-moe/mlx-4bit/";
+const HELLO = golden.chats[0]!;
+let server: Server;
+const engines: Engine[] = [];
+
+beforeAll(async () => {
+  server = await serve({ root: join(import.meta.dirname, "../../fixtures") });
+});
+beforeEach(() => server.clear());
+afterAll(async () => {
+  await Promise.all(engines.map((engine) => engine.close()));
+  await server.close();
+});
+
+/** Opens a model of the test server on the CPU; resolves with the engine and, later, the end of the fill. */
+async function open(folder = STORY, options: EngineOptions = {}, store: Store = memoryStore()) {
+  const progress: Progress[] = [];
+  let done = () => {};
+  const filled = new Promise<void>((resolve) => {
+    done = resolve;
+  });
+  const onProgress = (event: Progress) => {
+    progress.push(event);
+    if (event.phase === "done" || event.warning) done();
+  };
+  const source = httpSource(`${server.origin}/${folder}`, { retryDelayMs: 1 });
+  const engine = await openEngine({ id: "story", source, store }, { device: "cpu", ...options, onProgress });
+  engines.push(engine);
+  return { engine, progress, filled };
+}
+
+const ask = (engine: Engine, messages = HELLO.messages, more = {}) =>
+  engine.chat.completions.create({ messages: messages as never, temperature: 0, stream: false, ...more });
+const codeOf = async (work: Promise<unknown>): Promise<string> => {
+  try {
+    await work;
+    return "no error";
+  } catch (error) {
+    if (!(error instanceof MixtabError)) throw error;
+    return error.code;
+  }
+};
+const weightRequests = () => server.log.filter(({ path }) => path.endsWith(".safetensors"));
+
+test("a conversation comes out word for word, streamed and whole, in OpenAI's shapes", async () => {
+  const { engine } = await open();
+  const whole = await ask(engine);
+  expect(whole).toMatchObject({
+    object: "chat.completion",
+    model: "story",
+    choices: [{ index: 0, message: { role: "assistant", content: HELLO.text }, finish_reason: "stop", logprobs: null }],
+    usage: { prompt_tokens: HELLO.prompt_ids.length, completion_tokens: HELLO.greedy_ids.length },
+  });
+  const chunks: ChatCompletionChunk[] = [];
+  const stream = await engine.chat.completions.create({
+    messages: HELLO.messages as never,
+    temperature: 0,
+    stream: true,
+    stream_options: { include_usage: true },
+  });
+  for await (const chunk of stream) chunks.push(chunk);
+  expect(chunks.map(({ choices }) => choices[0]?.delta.content ?? "").join("")).toBe(HELLO.text);
+  expect(new Set(chunks.map(({ id }) => id)).size).toBe(1);
+  expect(chunks[0]!.choices[0]!.delta).toEqual({ role: "assistant", content: "" });
+  expect(chunks.at(-2)!.choices[0]).toMatchObject({ delta: {}, finish_reason: "stop" });
+  expect(chunks.at(-1)).toMatchObject({
+    choices: [],
+    usage: { total_tokens: 26, prompt_tokens_details: { cached_tokens: 6 } },
+  });
+});
+
+test("a second turn runs only what is new, and gives what a fresh cache gives", async () => {
+  const { engine } = await open();
+  const first = await ask(engine);
+  const answer = first.choices[0]!.message.content;
+  const turns = [...HELLO.messages, { role: "assistant", content: answer }, { role: "user", content: "Thank you!" }];
+  const second = await ask(engine, turns, { max_tokens: 12 });
+  expect(second.usage.prompt_tokens_details.cached_tokens).toBe(HELLO.prompt_ids.length + HELLO.greedy_ids.length - 1);
+  const { engine: fresh } = await open();
+  const again = await ask(fresh, turns, { max_tokens: 12 });
+  expect(again.usage.prompt_tokens_details.cached_tokens).toBe(0);
+  expect(second.choices[0]!.message.content).toBe(again.choices[0]!.message.content);
+});
+
+test("stop strings, max_tokens and seeds are heeded", async () => {
+  const { engine } = await open();
+  const stopped = await ask(engine, HELLO.messages, { stop: ["little"] });
+  expect(stopped.choices[0]).toMatchObject({ message: { content: "Hello! I tell " }, finish_reason: "stop" });
+  const short = await ask(engine, HELLO.messages, { max_tokens: 4 });
+  expect(short.choices[0]!.finish_reason).toBe("length");
+  expect(short.usage.completion_tokens).toBe(4);
+  const dog = [{ role: "user", content: "Tell me a story about a dog." }];
+  const draw = async (seed: number) => {
+    const drawn = await ask(engine, dog, { temperature: 1.5, top_p: 0.95, top_k: 200, seed, max_tokens: 20 });
+    return drawn.choices[0]!.message.content;
+  };
+  expect(await draw(1)).toBe(await draw(1));
+  expect(await draw(1)).not.toBe(await draw(2));
+});
+
+test("an abort stops the answer, and the next one is right", async () => {
+  const { engine } = await open();
+  const dog = golden.chats.find(({ text }) => text.length > 400)!;
+  const stop = new AbortController();
+  const messages = dog.messages as never;
+  const stream = await engine.chat.completions.create(
+    { messages, temperature: 0, stream: true },
+    { signal: stop.signal },
+  );
+  let text = "";
+  const reading = (async () => {
+    for await (const { choices } of stream) {
+      text += choices[0]?.delta.content ?? "";
+      if (text.length > 40) stop.abort();
+    }
+  })();
+  await expect(reading).rejects.toMatchObject({ name: "AbortError" });
+  expect(dog.text.startsWith(text.trim())).toBe(true);
+  expect(text.length).toBeLessThan(100);
+  expect((await ask(engine)).choices[0]!.message.content).toBe(HELLO.text);
+  await expect(
+    ask(engine, HELLO.messages).then(() => engine.chat.completions.create({ messages }, { signal: stop.signal })),
+  ).rejects.toThrow();
+});
+
+test("a reader who leaves early ends the answer, and requests wait for each other", async () => {
+  const { engine } = await open();
+  for await (const _ of await engine.chat.completions.create({ messages: HELLO.messages as never, stream: true }))
+    break;
+  const [first, second] = await Promise.all([ask(engine), ask(engine)]);
+  expect(first.choices[0]!.message.content).toBe(second.choices[0]!.message.content);
+});
+
+test("the smallest budget gives the same text as the largest, and counters say what it cost", async () => {
+  const { engine: large } = await open();
+  const { info } = large;
+  const { engine: small } = await open(STORY, { budgetBytes: info.recordBytes * info.top });
+  expect(small.info.slots).toBe(2);
+  expect(info.slots).toBe(info.layers * info.experts);
+  const few = { max_tokens: 15 };
+  const [a, b] = [await ask(large, HELLO.messages, few), await ask(small, HELLO.messages, few)];
+  expect(b.choices[0]!.message.content).toBe(a.choices[0]!.message.content);
+  const { decode } = b.usage.mixtab;
+  expect(decode.hits + decode.misses).toBe(decode.tokens * info.layers * info.top);
+  expect(decode.misses).toBeGreaterThan(a.usage.mixtab.decode.misses);
+  expect(decode.uploadedBytes).toBe(decode.uploads * info.recordBytes);
+});
+
+test("a second visit asks for no weights", async () => {
+  const records = new Map<string, MemoryRecord>();
+  const { filled } = await open(STORY, {}, memoryStore(records));
+  await filled;
+  server.clear();
+  const { engine, progress } = await open(STORY, {}, memoryStore(records));
+  expect((await ask(engine)).choices[0]!.message.content).toBe(HELLO.text);
+  expect(weightRequests()).toEqual([]);
+  expect(progress.at(-1)).toMatchObject({ phase: "done", from: "store" });
+});
+
+test("an interrupted fill goes on at the next missing record", async () => {
+  const records = new Map<string, MemoryRecord>();
+  const { filled } = await open(STORY, {}, memoryStore(records));
+  await filled;
+  const experts = [...records.keys()].filter((key) => key.includes("/expert/"));
+  for (const key of records.keys()) if (key.endsWith("manifest") || experts.indexOf(key) > 30) records.delete(key);
+  server.clear();
+  const { filled: refilled } = await open(STORY, {}, memoryStore(records));
+  await refilled;
+  const read = weightRequests().reduce((sum, { begin, end }) => sum + end - begin, 0);
+  expect([...records.keys()].filter((key) => key.includes("/expert/"))).toHaveLength(40);
+  expect(read).toBeLessThan(40 * 62208 * 0.5);
+});
+
+test("a flipped byte in the store is fetched again", async () => {
+  const records = new Map<string, MemoryRecord>();
+  const { filled } = await open(STORY, {}, memoryStore(records));
+  await filled;
+  for (const [key, { bytes }] of records) if (/\/(expert|dense)\//.test(key)) bytes[bytes.length >> 1]! ^= 4;
+  server.clear();
+  const { engine, progress } = await open(STORY, {}, memoryStore(records));
+  expect((await ask(engine)).choices[0]!.message.content).toBe(HELLO.text);
+  expect(weightRequests().length).toBeGreaterThan(0);
+  expect(progress.some(({ warning }) => warning?.includes("fetched again"))).toBe(true);
+});
+
+test("a full quota is a warning, and the work goes on from the network", async () => {
+  const store = memoryStore();
+  let room = 5;
+  const put: Store["put"] = async (key, bytes) => {
+    if (room-- <= 0) throw new MixtabError("quota", "The store is full.");
+    await store.put(key, bytes);
+  };
+  const { engine, progress, filled } = await open(STORY, {}, { ...store, put });
+  await filled;
+  const answer = await ask(engine);
+  expect(answer.choices[0]!.message.content).toBe(HELLO.text);
+  expect(answer.usage.mixtab.prefill.bytesFromNetwork).toBeGreaterThan(0);
+  expect(progress.some(({ warning }) => warning?.includes("full"))).toBe(true);
+});
+
+test("a cut connection is resumed", async () => {
+  server.rule({ path: "model.safetensors", cutAfter: 20_000, times: 5 });
+  const { engine } = await open();
+  expect((await ask(engine)).choices[0]!.message.content).toBe(HELLO.text);
+  expect(server.log.some(({ cut }) => cut)).toBe(true);
+});
+
+test("what a server does wrong has a name", async () => {
+  expect(await codeOf(open("nowhere/"))).toBe("not-found");
+  server.rule({ path: "model.safetensors", ignoreRange: true });
+  expect(await codeOf(open())).toBe("no-range");
+  server.clear();
+  server.rule({ path: "model.safetensors", status: 403 });
+  expect(await codeOf(open())).toBe("http");
+  server.clear();
+  server.rule({ path: "model.safetensors", status: 404 });
+  expect(await codeOf(open())).toBe("not-found");
+  server.clear();
+  server.rule({ path: "model-00002", status: 404 });
+  expect(await codeOf(open("mlx/mixtral_q4g64_sharded/"))).toBe("missing-shard");
+  server.clear();
+  server.rule({ path: "model.safetensors", cutAfter: 0 });
+  expect(await codeOf(open())).toBe("network");
+});
+
+test("a model that cannot run has a name for it", async () => {
+  const changed = (change: (config: Record<string, unknown>) => void) => {
+    server.clear();
+    server.rule({
+      path: "config.json",
+      change: (bytes) => {
+        const config = JSON.parse(bytes.toString());
+        change(config);
+        return Buffer.from(JSON.stringify(config).padEnd(bytes.length).slice(0, bytes.length));
+      },
+    });
+    return codeOf(open());
+  };
+  const drop = (config: Record<string, unknown>) => {
+    delete config.initializer_range;
+    delete config.architectures;
+    delete config.quantization_config;
+  };
+  expect(
+    await changed((config) => {
+      drop(config);
+      config.model_type = "gpt_oss";
+    }),
+  ).toBe("unsupported-model");
+  expect(
+    await changed((config) => {
+      drop(config);
+      config.quantization = { quant_method: "gptq", bits: 4 };
+    }),
+  ).toBe("unsupported-quantization");
+  expect(
+    await changed((config) => {
+      drop(config);
+      config.num_hidden_layers = 6;
+    }),
+  ).toBe("missing-tensor");
+  expect(
+    await changed((config) => {
+      drop(config);
+      config.hidden_size = 128;
+    }),
+  ).toBe("bad-config");
+});
+
+test("options that cannot be are refused with the next step", async () => {
+  await expect(open(STORY, { budgetBytes: 100_000 })).rejects.toMatchObject({ code: "budget-too-small" });
+  await expect(open(STORY, { budgetBytes: 100_000 })).rejects.toThrow(/smallest budget that works is 124416 bytes/);
+  expect(await codeOf(open(STORY, { contextLength: 4000 }))).toBe("bad-request");
+  const { engine } = await open(STORY, { contextLength: 64 });
+  const long = [{ role: "user", content: "dog ".repeat(100) }];
+  await expect(ask(engine, long)).rejects.toMatchObject({ code: "prompt-too-long" });
+  await expect(engine.chat.completions.create({ messages: long as never, stream: true })).rejects.toMatchObject({
+    code: "prompt-too-long",
+  });
+  expect(await codeOf(ask(engine, []))).toBe("empty-prompt");
+  expect(await codeOf(ask(engine, [{ role: "system", content: "Be brief." }, ...HELLO.messages]))).toBe("bad-messages");
+  expect((await ask(engine)).choices[0]!.message.content).toBe(HELLO.text);
+  await engine.close();
+  await expect(ask(engine)).rejects.toMatchObject({ code: "closed" });
+});
+
+test("a context that runs full ends the answer with length", async () => {
+  const { engine } = await open(STORY, { contextLength: 30 });
+  const answer = await ask(engine, [{ role: "user", content: "Tell me a story about a dog." }]);
+  expect(answer.choices[0]!.finish_reason).toBe("length");
+  expect(answer.usage.total_tokens).toBe(31);
+});
+
+test("the trace has a row per token, layer and rank", async () => {
+  const { engine } = await open(STORY, { trace: true });
+  await ask(engine);
+  const rows = (await engine.trace()).trimEnd().split("\n");
+  expect(rows[0]).toBe("turn,phase,step,layer,slot,expert,weight,residency,expert_bytes");
+  const tokens = HELLO.prompt_ids.length + HELLO.greedy_ids.length - 1;
+  expect(rows).toHaveLength(1 + tokens * 5 * 2);
+  const weights = rows.slice(1, 3).map((row) => Number(row.split(",")[6]));
+  expect(weights[0]! + weights[1]!).toBeCloseTo(1, 4);
+});
+
+test("an aborted opening rejects with the signal's reason and leaves nothing behind that a later one trips over", async () => {
+  const records = new Map<string, MemoryRecord>();
+  server.rule({ path: "model.safetensors", bytesPerSecond: 200_000, largerThan: 20_000 });
+  const stop = new AbortController();
+  const opening = open(STORY, { signal: stop.signal }, memoryStore(records));
+  setTimeout(() => stop.abort(), 150);
+  await expect(opening).rejects.toMatchObject({ name: "AbortError" });
+  server.clear();
+  const { engine } = await open(STORY, {}, memoryStore(records));
+  expect((await ask(engine)).choices[0]!.message.content).toBe(HELLO.text);
+});
