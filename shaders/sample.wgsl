@@ -1,5 +1,5 @@
 // token = the largest logit (ties to the lowest id), or a draw from softmax(logits / temperature) over those that topK and then topP keep.
-// Thresholds by bisection on the logits' bits in sortable order; the draw walks the vocabulary in order. One workgroup.
+// Thresholds by digits of the logits' bits in sortable order; the draw walks the vocabulary in order. One workgroup.
 override vocabulary: u32;  // V
 
 @group(0) @binding(1) var<storage, read_write> report: Report;
@@ -9,8 +9,7 @@ const LANES = 256u;
 var<workgroup> stalled: u32;
 var<workgroup> keys: array<u32, LANES>;
 var<workgroup> ids: array<u32, LANES>;
-var<workgroup> sums: array<f32, LANES>;
-var<workgroup> counts: array<u32, LANES>;
+var<workgroup> sums: array<vec4<f32>, LANES>;
 var<workgroup> unsound: atomic<u32>;
 var<workgroup> drawn: u32;
 
@@ -36,7 +35,7 @@ fn weight_of(logit: f32, largest: f32) -> f32 {
   return exp(max((logit - largest) / step.temperature, -1000.0));
 }
 
-fn total_of(value: f32, lane: u32) -> f32 {
+fn total_of(value: vec4<f32>, lane: u32) -> vec4<f32> {
   workgroupBarrier();
   sums[lane] = value;
   for (var stride = LANES / 2u; stride > 0u; stride /= 2u) {
@@ -46,30 +45,33 @@ fn total_of(value: f32, lane: u32) -> f32 {
   return workgroupUniformLoad(&sums[0]);
 }
 
-fn count_of(value: u32, lane: u32) -> u32 {
-  workgroupBarrier();
-  counts[lane] = value;
-  for (var stride = LANES / 2u; stride > 0u; stride /= 2u) {
-    workgroupBarrier();
-    if (lane < stride) { counts[lane] += counts[lane + stride]; }
+// The largest key such that the logits from it on weigh (or are) `enough`, of those from `least` on: four bits a pass.
+fn search(enough: f32, least: u32, counting: bool, row: u32, largest: f32, lane: u32) -> u32 {
+  var found = 0u;
+  for (var turn = 0u; turn < 8u; turn++) {
+    let shift = 28u - 4u * turn;
+    var bins: array<vec4<f32>, 4>;  // what lies from found + (digit << shift) on
+    for (var id = lane; id < vocabulary; id += LANES) {
+      let logit = logits[row + id];
+      let key = key_of(logit);
+      if (key < max(least, found)) { continue; }
+      var weight = 1.0;
+      if (!counting) { weight = weight_of(logit, largest); }
+      for (var i = 0u; i < 4u; i++) {
+        let edge = vec4(found) + ((vec4(0u, 1u, 2u, 3u) + 4u * i) << vec4(shift));
+        bins[i] += select(vec4(0.0), vec4(weight), vec4(key) >= edge);
+      }
+    }
+    var digit = 0u;
+    for (var i = 0u; i < 4u; i++) {
+      let total = total_of(bins[i], lane);
+      for (var j = 0u; j < 4u; j++) {
+        if (total[j] >= enough) { digit = 4u * i + j; }
+      }
+    }
+    found += digit << shift;
   }
-  return workgroupUniformLoad(&counts[0]);
-}
-
-// How many logits have keys from `threshold` on; how much they weigh.
-fn number_from(threshold: u32, row: u32, lane: u32) -> u32 {
-  var number = 0u;
-  for (var id = lane; id < vocabulary; id += LANES) { number += u32(key_of(logits[row + id]) >= threshold); }
-  return count_of(number, lane);
-}
-
-fn mass_from(threshold: u32, row: u32, largest: f32, lane: u32) -> f32 {
-  var mass = 0.0;
-  for (var id = lane; id < vocabulary; id += LANES) {
-    let logit = logits[row + id];
-    if (key_of(logit) >= threshold) { mass += weight_of(logit, largest); }
-  }
-  return total_of(mass, lane);
+  return found;
 }
 
 @compute @workgroup_size(256)
@@ -110,22 +112,18 @@ fn main(@builtin(local_invocation_index) lane: u32) {
   }
   let largest = logits[row + top_id];
 
-  // The largest threshold that keeps at least topK logits, then the largest one that keeps at least topP of their mass.
   var threshold = 0u;
   if (step.top_k > 0u && step.top_k < vocabulary) {
-    var high = top_key;
-    while (threshold < high) {
-      let middle = threshold + (high - threshold + 1u) / 2u;
-      if (number_from(middle, row, lane) >= step.top_k) { threshold = middle; } else { high = middle - 1u; }
-    }
+    threshold = search(f32(step.top_k), 0u, true, row, largest, lane);
   }
   if (step.top_p < 1.0) {
-    let enough = step.top_p * mass_from(threshold, row, largest, lane);
-    var high = top_key;
-    while (threshold < high) {
-      let middle = threshold + (high - threshold + 1u) / 2u;
-      if (mass_from(middle, row, largest, lane) >= enough) { threshold = middle; } else { high = middle - 1u; }
+    var mass = 0.0;
+    for (var id = lane; id < vocabulary; id += LANES) {
+      let logit = logits[row + id];
+      if (key_of(logit) >= threshold) { mass += weight_of(logit, largest); }
     }
+    let enough = step.top_p * total_of(vec4(mass), lane).x;
+    threshold = max(threshold, min(search(enough, threshold, false, row, largest, lane), top_key));
   }
 
   let run = (vocabulary + LANES - 1u) / LANES;
@@ -136,13 +134,13 @@ fn main(@builtin(local_invocation_index) lane: u32) {
     if (key_of(logit) >= threshold) { mass += weight_of(logit, largest); }
   }
   workgroupBarrier();
-  sums[lane] = mass;
+  sums[lane].x = mass;
   workgroupBarrier();
   var total = 0.0;
   var before = 0.0;
   for (var i = 0u; i < LANES; i++) {
     if (i == lane) { before = total; }
-    total += sums[i];
+    total += sums[i].x;
   }
   // The lane in whose run the draw falls walks it; `total` grows as `before` does, so that exactly one does.
   let goal = uniform_number(step.seed, step.position + step.count) * total;

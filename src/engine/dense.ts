@@ -1,5 +1,6 @@
 import { MixtabError } from "../base/errors.ts";
 import { dataRanges, layMatrix, layVector, type Matrix } from "../base/matrix.ts";
+import { release } from "../base/release.ts";
 import type { Checkpoint, MatrixSource } from "../format/checkpoint.ts";
 import { quantizedEncoding } from "../format/quantize.ts";
 import type { WeightSpec } from "../models/architecture.ts";
@@ -67,6 +68,7 @@ async function loadStored({ key, matrix }: DenseModule, weight: Weight, loading:
     const bytes = await store.get(`${prefix}dense/${key}/${index}`);
     if (bytes?.length !== end - begin) return false;
     speaker.write(weight, begin, bytes);
+    release(bytes);
   }
   onLoaded(matrix.end, "store");
   return true;
@@ -92,7 +94,8 @@ async function loadWindow(window: DenseModule[], weights: Map<string, Weight>, l
   const parts = window.flatMap(({ key, source, matrix }) => {
     const gather = new Gather(matrix, (index, begin, bytes) => {
       loading.speaker.write(weights.get(key)!, begin, bytes);
-      kept.push(keep(`${loading.prefix}dense/${key}/${index}`, bytes, loading));
+      const put = keep(`${loading.prefix}dense/${key}/${index}`, bytes, loading);
+      kept.push(put.then(() => release(bytes)));
     });
     return matrixParts(source, matrix, (offset, bytes) => gather.write(offset, bytes));
   });

@@ -1,5 +1,6 @@
 import { MixtabError } from "../base/errors.ts";
 import { type ExpertLayout, layExpert } from "../base/matrix.ts";
+import { release } from "../base/release.ts";
 import type { Origin } from "../experts/counters.ts";
 import type { Checkpoint, MatrixSource } from "../format/checkpoint.ts";
 import type { ExpertsSpec } from "../models/architecture.ts";
@@ -90,9 +91,10 @@ export class ExpertLibrary {
       this.meter.warn(`The record of expert ${expert} in layer ${layer} could not be read back; it is fetched again.`);
     }
     const bytes = await this.connections.demand(async () => {
-      const [record] = await this.fetch([id], true, signal);
-      await this.keep(id, record!);
-      return record!;
+      const record = new Uint8Array(this.modules[id]!.layout.bytes);
+      await this.fetch([id], [record], true, signal);
+      await this.keep(id, record);
+      return record;
     });
     return { bytes, from: this.source.remote ? "network" : "memory" };
   }
@@ -108,11 +110,13 @@ export class ExpertLibrary {
     while (!this.quotaSpent) {
       const window = this.nextWindow();
       if (window.length === 0) return true;
-      const records = await this.fetch(window, false, signal);
+      const records = window.map((id) => new Uint8Array(this.modules[id]!.layout.bytes));
+      await this.fetch(window, records, false, signal);
       for (const [index, id] of window.entries()) {
         if (this.stored.has(id))
           this.meter.loaded(-records[index]!.length, "network"); // demanded meanwhile
         else await this.keep(id, records[index]!);
+        release(records[index]!);
       }
     }
     return false;
@@ -135,8 +139,12 @@ export class ExpertLibrary {
     return window;
   }
 
-  private async fetch(ids: readonly number[], inDemand: boolean, signal?: AbortSignal) {
-    const records = ids.map((id) => new Uint8Array(this.modules[id]!.layout.bytes));
+  private async fetch(
+    ids: readonly number[],
+    records: readonly Uint8Array<ArrayBuffer>[],
+    inDemand: boolean,
+    signal?: AbortSignal,
+  ): Promise<void> {
     const parts = ids.flatMap((id, index) => this.parts(id, records[index]!));
     const { source, connections, meter } = this;
     const ratio = loadedPerPublished(
@@ -145,7 +153,6 @@ export class ExpertLibrary {
     );
     const onBytes = (bytes: number) => this.store && !this.quotaSpent && meter.loaded(bytes * ratio, "network");
     await readParts(parts, { source, connections, inDemand, signal, onBytes });
-    return records;
   }
 
   private parts(id: number, record: Uint8Array<ArrayBuffer>): Part[] {

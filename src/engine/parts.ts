@@ -1,7 +1,8 @@
 import { assert } from "../base/assert.ts";
-import { type Encoding, FLOAT_BYTES, layMatrix, type Matrix, rangeBytes } from "../base/matrix.ts";
+import { type Encoding, FLOAT_BYTES, type Float, type Matrix, rangeBytes } from "../base/matrix.ts";
+import { release } from "../base/release.ts";
 import type { FileRange, MatrixSource } from "../format/checkpoint.ts";
-import { decodeMatrix } from "../format/mlx_affine.ts";
+import { decodeFloats } from "../format/floats.ts";
 import { quantizeRows } from "../format/quantize.ts";
 import type { Source } from "../source/source.ts";
 import type { Connections } from "./connections.ts";
@@ -46,20 +47,34 @@ const copy = (range: FileRange, offset: number, write: Write): Part => {
 
 type TakeRows = (values: Float32Array<ArrayBuffer>, firstRow: number) => void;
 
-/** Gathers pieces into whole rows and decodes them. */
-function inRows({ columns }: MatrixSource, dtype: keyof typeof FLOAT_BYTES, take: TakeRows): Part["accept"] {
+/** Rows are decoded together up to this much, at least one. */
+const BLOCK_BYTES = 256 * 1024;
+
+/** Gathers pieces into blocks of whole rows and decodes them, always into the same memory. */
+function inRows({ rows, columns }: MatrixSource, dtype: Float, take: TakeRows): Part["accept"] {
   const rowBytes = columns * FLOAT_BYTES[dtype];
-  let rest = new Uint8Array(0);
+  const blockRows = Math.min(rows, Math.max(1, Math.floor(BLOCK_BYTES / rowBytes)));
+  let block: Uint8Array<ArrayBuffer> | undefined;
+  let values: Float32Array<ArrayBuffer> | undefined;
+  let filled = 0;
   let row = 0;
   return (piece) => {
-    const bytes = new Uint8Array(rest.length + piece.length);
-    bytes.set(rest);
-    bytes.set(piece, rest.length);
-    const rows = Math.floor(bytes.length / rowBytes);
-    rest = bytes.slice(rows * rowBytes);
-    if (rows === 0) return;
-    take(decodeMatrix(layMatrix(rows, columns, { kind: "plain", dtype }), bytes) as Float32Array<ArrayBuffer>, row);
-    row += rows;
+    block ??= new Uint8Array(blockRows * rowBytes);
+    values ??= new Float32Array(blockRows * columns);
+    for (let at = 0; at < piece.length; ) {
+      const due = Math.min(blockRows, rows - row);
+      const count = Math.min(piece.length - at, due * rowBytes - filled);
+      block.set(piece.subarray(at, at + count), filled);
+      at += count;
+      filled += count;
+      if (filled < due * rowBytes) return;
+      take(decodeFloats(dtype, block.subarray(0, filled), values.subarray(0, due * columns)), row);
+      row += due;
+      filled = 0;
+      if (row < rows) continue;
+      release(block);
+      release(new Uint8Array(values.buffer));
+    }
   };
 }
 
@@ -77,6 +92,7 @@ const quantise =
     write(weight + row.weight, words.weight);
     write(scales + row.scales, words.scales);
     write(biases + row.biases, words.biases);
+    for (const bytes of Object.values(words)) release(bytes);
   };
 
 function sameEncoding(a: Encoding, b: Encoding): boolean {

@@ -1,10 +1,11 @@
 import { assert } from "../base/assert.ts";
 import { hasBit, members } from "../base/bits.ts";
+import { release } from "../base/release.ts";
 import { type Mark, NONE, type Plan, type Report, type Slots } from "../ops/ops.ts";
 import { Counters, type Origin } from "./counters.ts";
 import { DecayedCounts } from "./policy.ts";
 
-/** Reads the record of an expert. Rejects with the signal's reason when aborted. */
+/** Reads the record of an expert into memory that becomes the pool's. Rejects with the signal's reason when aborted. */
 export type ReadExpert = (
   layer: number,
   expert: number,
@@ -112,6 +113,7 @@ export class Pool {
           this.slots.write(slot, bytes);
           this.settle(layer, expert, slot);
           this.counters(plan).uploaded(bytes.length, from);
+          release(bytes);
         } catch (error) {
           failures.push(error);
           this.free.push(slot);

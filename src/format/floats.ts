@@ -48,14 +48,20 @@ const ROUNDER = 6755399441055744;
 /** The nearest whole number, ties to even, for |x| < 2^51. Math.round sends ties up. */
 export const roundHalfEven = (x: number): number => x + ROUNDER - ROUNDER;
 
-/** Widens floats to f32, exactly. `bytes` may begin at any address. */
-export function decodeFloats(dtype: Float, bytes: Uint8Array): Float32Array<ArrayBuffer> {
-  assert(bytes.length % FLOAT_BYTES[dtype] === 0, `${bytes.length} bytes are whole numbers of ${dtype}`);
-  if (dtype === "f32") return new Float32Array(bytes.slice().buffer);
+/** Widens floats to f32, exactly; into `values` where they are given. `bytes` may begin at any address. */
+export function decodeFloats(
+  dtype: Float,
+  bytes: Uint8Array,
+  values = new Float32Array(bytes.length / FLOAT_BYTES[dtype]),
+): Float32Array<ArrayBuffer> {
+  assert(bytes.length === values.length * FLOAT_BYTES[dtype], `${bytes.length} bytes are ${values.length} of ${dtype}`);
+  if (dtype === "f32") {
+    new Uint8Array(values.buffer, values.byteOffset, values.byteLength).set(bytes);
+    return values;
+  }
   const halves = halfWords(bytes);
-  const values = new Float32Array(halves.length);
   if (dtype === "bf16") {
-    const bits = new Uint32Array(values.buffer);
+    const bits = new Uint32Array(values.buffer, values.byteOffset, values.length);
     for (let i = 0; i < halves.length; i++) bits[i] = halves[i]! << 16;
   } else {
     const table = f16Table();

@@ -1,5 +1,6 @@
 import { assert } from "../base/assert.ts";
 import type { Encoding, Float } from "../base/matrix.ts";
+import { release } from "../base/release.ts";
 import { encodeFloats, roundHalfEven } from "./floats.ts";
 
 /** The ranges of an affine matrix, as {@link quantizeRows} makes them. */
@@ -38,11 +39,13 @@ export function quantizeRows(values: Float32Array, columns: number, group: 32 | 
     fitGroup(values, begin, begin + group, g, groupScales, groupBiases);
     packGroup(values, begin, begin + group, groupScales[g]!, groupBiases[g]!, words);
   }
-  return {
+  const quantized = {
     weight: new Uint8Array(words.buffer),
     scales: encodeFloats(scales, groupScales),
     biases: encodeFloats(scales, groupBiases),
   };
+  if (scales !== "f32") for (const { buffer } of [groupScales, groupBiases]) release(new Uint8Array(buffer));
+  return quantized;
 }
 
 function fitGroup(

@@ -13,7 +13,9 @@ import { Runner } from "../gpu/runner.ts";
 import { makeSlots } from "../gpu/slots.ts";
 import { type DecodedReport, stateBytes } from "../gpu/step.ts";
 import { add } from "../kernels/add.ts";
-import { attend } from "../kernels/attend.ts";
+import { attendMany } from "../kernels/attend_many.ts";
+import { attendMerge } from "../kernels/attend_merge.ts";
+import { attendOne } from "../kernels/attend_one.ts";
 import { combine } from "../kernels/combine.ts";
 import { copy } from "../kernels/copy.ts";
 import { embed } from "../kernels/embed.ts";
@@ -29,7 +31,8 @@ import { matrixValues } from "../kernels/matrix.ts";
 import { resolve } from "../kernels/resolve.ts";
 import { rmsNorm } from "../kernels/rms_norm.ts";
 import { rope } from "../kernels/rope.ts";
-import { route } from "../kernels/route.ts";
+import { routeMany } from "../kernels/route_many.ts";
+import { routeOne } from "../kernels/route_one.ts";
 import { mostTiles, routesLayout } from "../kernels/routes.ts";
 import { sample } from "../kernels/sample.ts";
 import { swiglu } from "../kernels/swiglu.ts";
@@ -51,7 +54,10 @@ import {
   type Weight,
 } from "./ops.ts";
 
-/** `route` and `resolve` have a lane for each. */
+/** Tokens that a workgroup of `attend_many` serves, positions that one of `attend_one` does. */
+const QUERIES = 4;
+const SPLIT = 256;
+/** `route_*` and `resolve` have a lane for each. */
 const MAX_EXPERTS = 256;
 
 /** A speaker on the GPU. */
@@ -307,9 +313,18 @@ class Recorder implements Ops {
     this.recording.dispatch(kvWrite, { width, ring }, written, this.grid(k, 1));
     const y = this.like(q);
     const heads = q.width / headWidth;
-    const constants = { heads, kv_heads: width / headWidth, head_width: headWidth, ring, window: window ?? 0 };
-    const operands = { q: memoryOf(q), keys, values, y: memoryOf(y) };
-    this.recording.dispatch(attend, constants, operands, [heads, this.bucket]);
+    const shape = { heads, head_width: headWidth, window: window ?? 0 };
+    const kept = { ...shape, kv_heads: width / headWidth, ring };
+    const read = { q: memoryOf(q), keys, values };
+    if (this.form === "many") {
+      const groups = [heads, Math.ceil(this.bucket / QUERIES)] as const;
+      this.recording.dispatch(attendMany, kept, { ...read, y: memoryOf(y) }, groups);
+      return y;
+    }
+    const splits = Math.ceil((window ?? ring) / SPLIT) + 1;
+    const partial = new Memory(4 * heads * splits * (headWidth + 2));
+    this.recording.dispatch(attendOne, { ...kept, splits }, { ...read, partial }, [heads, splits]);
+    this.recording.dispatch(attendMerge, { ...shape, splits }, { partial, y: memoryOf(y) }, [heads, 1]);
     return y;
   }
 
@@ -335,6 +350,7 @@ class Recorder implements Ops {
     const routes = this.shared.routes(experts, top);
     const counts = { experts, top };
     const routing = { renormalise: Number(layer.renormalise), wanted: this.wantedWords, ...counts };
+    const route = this.form === "one" ? routeOne : routeMany;
     this.recording.dispatch(route, routing, { logits: memoryOf(logits), routes }, [1, 1]);
     this.layers.push({ experts, at: this.wantedWords });
     this.wantedWords += wordsOf(experts);

@@ -1,4 +1,5 @@
 import { MixtabError } from "../base/errors.ts";
+import { release } from "../base/release.ts";
 import type { Source } from "./source.ts";
 
 /** Attempts in a row that bring no byte before a connection counts as lost. */
@@ -172,7 +173,9 @@ async function* bodyOf(response: Response, file: string, bytes: number, signal: 
       if (done) break;
       missing -= value.length;
       if (missing < 0) throw noRange(file, `it sent more than the ${bytes} bytes asked for`);
-      yield value as Uint8Array<ArrayBuffer>;
+      const piece = value as Uint8Array<ArrayBuffer>;
+      yield piece;
+      release(piece);
     }
     if (missing > 0) throw cut(file, undefined, signal);
   } finally {

@@ -11,7 +11,7 @@ export interface Source {
   /** Length of a file in bytes. Errors: not-found. */
   size(file: string, signal?: AbortSignal): Promise<number>;
   /**
-   * Bytes [begin, end) of a file, in pieces as they arrive, each read to its end. A cut connection is resumed where it broke.
+   * Bytes [begin, end) of a file, in pieces as they arrive, each valid until the next is asked for. A cut connection is resumed where it broke.
    * Errors: not-found, no-range (a 200 where 206 is due, a wrong length), http, network; AbortSignal's reason.
    */
   read(file: string, begin: number, end: number, signal?: AbortSignal): AsyncIterable<Uint8Array<ArrayBuffer>>;

@@ -59,8 +59,8 @@ test("a replayed token is one submission, one pass and one readback, and creates
   const { readBytes, dispatches, ...rest } = counted();
   expect(rest).toEqual({ created: 0, submissions: 3, passes: 3, readbacks: 3 });
   expect(readBytes).toBeLessThanOrEqual(3 * 4096);
-  // embed, 18 a layer, last row, norm, head, sample.
-  expect(dispatches).toBe(3 * (1 + 18 * STACK.layers + 4));
+  // embed, 18 a layer, last row, norm, head, sample; a token alone attends in splits, and merges them.
+  expect(dispatches).toBe(3 * (1 + 18 * STACK.layers + 4) + 2 * STACK.layers);
   expect(speaker.memory()).toEqual(held);
   await speaker.check();
   speaker.close();

@@ -318,6 +318,18 @@ export const OP_TABLE: readonly OpCase[] = [
     (ops, q, k, v, c) => ops.attend(q, k, v, c, 8),
     { steps: [16, 16, 16, 16, 16, 16, 3, 16, 16, 16] },
   ),
+  line(
+    "attend, several splits",
+    [activation(2 * 8, 3), activation(8, 3), activation(8), cache(800, 8)],
+    (ops, q, k, v, c) => ops.attend(q, k, v, c, 8),
+    { position: 505, steps: [9, 16] },
+  ),
+  line(
+    "attend, a window over several splits",
+    [activation(2 * 8, 3), activation(8, 3), activation(8), cache(330, 8, 300)],
+    (ops, q, k, v, c) => ops.attend(q, k, v, c, 8),
+    { position: 760, steps: [16, 3] },
+  ),
   ...[72, 136, 256].map((width) =>
     line(
       `attend, heads of ${width}`,

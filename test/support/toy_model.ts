@@ -76,7 +76,7 @@ export function toyModel(speaker: Speaker, shape: ToyShape, slotCount: number, r
   return {
     vocabulary,
     slots,
-    record: (layer: number, expert: number) => records[layer * shape.experts + expert]!,
+    record: (layer: number, expert: number) => records[layer * shape.experts + expert]!.slice(),
     say: (ops: Ops) => decoder(ops, parts),
   };
 }

@@ -1,10 +1,10 @@
 import prelude from "../../shaders/prelude.wgsl?raw";
-import source from "../../shaders/route.wgsl?raw";
+import source from "../../shaders/route_one.wgsl?raw";
 import routes from "../../shaders/routes.wgsl?raw";
 import { defineKernel } from "../gpu/kernel.ts";
 
-export const route = defineKernel({
-  name: "route",
+export const routeOne = defineKernel({
+  name: "route_one",
   source: [prelude, routes, source],
   state: "read_write",
   bindings: { logits: "read", routes: "read_write" },

@@ -1,9 +1,9 @@
-import source from "../../shaders/attend.wgsl?raw";
+import source from "../../shaders/attend_many.wgsl?raw";
 import prelude from "../../shaders/prelude.wgsl?raw";
 import { defineKernel } from "../gpu/kernel.ts";
 
-export const attend = defineKernel({
-  name: "attend",
+export const attendMany = defineKernel({
+  name: "attend_many",
   source: [prelude, source],
   bindings: { q: "read", keys: "read", values: "read", y: "read_write" },
   constants: { heads: "u32", kv_heads: "u32", head_width: "u32", ring: "u32", window: "u32" },

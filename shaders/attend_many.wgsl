@@ -1,0 +1,97 @@
+// y[t, h] = softmax(q[t, h]·k / sqrt(C)) v over the keys that token t sees. One workgroup per head and 4 tokens, which lie side by side in
+// vectors. Keys come in blocks at absolute multiples of 64 positions; a lane scores one, then sums columns of v (online softmax: Milakov and
+// Gimelshein 2018). A block of which a token sees nothing leaves its sums as they are, so that its bits do not depend on its neighbours.
+override heads: u32;       // H
+override kv_heads: u32;    // K
+override head_width: u32;  // C
+override ring: u32;
+override window: u32;      // 0: none
+
+@group(1) @binding(0) var<storage, read> q: array<vec4<f32>>;     // [T, H * C / 4]
+@group(1) @binding(1) var<storage, read> keys: array<vec4<f32>>;  // [ring, K * C / 4]
+@group(1) @binding(2) var<storage, read> values: array<f32>;      // [ring, K * C]
+@group(1) @binding(3) var<storage, read_write> y: array<f32>;     // [T, H * C]
+
+var<workgroup> query: array<vec4<f32>, head_width>;  // [4 tokens, C / 4]
+var<workgroup> shares: array<vec4<f32>, 64>;         // of each key, for 4 tokens
+var<workgroup> scratch: array<vec4<f32>, 64>;
+
+fn largest_of(value: vec4<f32>, lane: u32) -> vec4<f32> {
+  workgroupBarrier();
+  scratch[lane] = value;
+  for (var stride = 32u; stride > 0u; stride /= 2u) {
+    workgroupBarrier();
+    if (lane < stride) { scratch[lane] = max(scratch[lane], scratch[lane + stride]); }
+  }
+  workgroupBarrier();
+  return scratch[0];
+}
+
+fn sum_of(value: vec4<f32>, lane: u32) -> vec4<f32> {
+  workgroupBarrier();
+  scratch[lane] = value;
+  for (var stride = 32u; stride > 0u; stride /= 2u) {
+    workgroupBarrier();
+    if (lane < stride) { scratch[lane] += scratch[lane + stride]; }
+  }
+  workgroupBarrier();
+  return scratch[0];
+}
+
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+  let count = rows();
+  let t = group.y * 4u;
+  if (t >= count) { return; }
+  let head = group.x;
+  let shared_head = head * kv_heads / heads;
+  let quads = head_width / 4u;
+  // Tokens beyond the last are its copies, unheard.
+  let tokens = min(vec4(t) + vec4(0u, 1u, 2u, 3u), vec4(count - 1u));
+  let position = step.position + tokens;
+  var first = vec4(0u);
+  if (window != 0u) { first = max(position + 1u, vec4(window)) - window; }
+
+  for (var i = lane; i < head_width; i += 64u) {
+    query[i] = q[(tokens[i / quads] * heads + head) * quads + i % quads];
+  }
+  var sums: array<vec4<f32>, 4>;  // of columns lane, lane + 64, ..., for 4 tokens
+  var total = vec4(0.0);
+  var largest = vec4(LOWEST);
+  for (var block = first.x / 64u; block <= position.w / 64u; block++) {
+    workgroupBarrier();
+    let s = block * 64u + lane;
+    let seen = (vec4(s) >= first) & (vec4(s) <= position);
+    var score = vec4(0.0);
+    if (any(seen)) {
+      let at = (s % ring * kv_heads + shared_head) * quads;
+      for (var i = 0u; i < quads; i++) {
+        let key = keys[at + i];
+        score += vec4(
+          dot(query[i], key),
+          dot(query[quads + i], key),
+          dot(query[2u * quads + i], key),
+          dot(query[3u * quads + i], key),
+        );
+      }
+    }
+    score = select(vec4(LOWEST), score / sqrt(f32(head_width)), seen);
+    let now = max(largest, largest_of(score, lane));
+    let kept = exp(largest - now);
+    largest = now;
+    let share = select(vec4(0.0), exp(score - now), seen);
+    shares[lane] = share;
+    total = total * kept + sum_of(share, lane);
+    for (var i = 0u; i < 4u; i++) { sums[i] *= kept; }
+    for (var j = max(first.x, block * 64u); j <= min(position.w, block * 64u + 63u); j++) {
+      let at = (j % ring * kv_heads + shared_head) * head_width;
+      let part = shares[j % 64u];
+      for (var i = 0u; i * 64u + lane < head_width; i++) { sums[i] += part * values[at + i * 64u + lane]; }
+    }
+  }
+  for (var j = 0u; j < 4u; j++) {
+    if (t + j >= count) { return; }
+    let at = (tokens[j] * heads + head) * head_width;
+    for (var i = 0u; i * 64u + lane < head_width; i++) { y[at + i * 64u + lane] = sums[i][j] / total[j]; }
+  }
+}

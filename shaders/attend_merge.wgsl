@@ -1,0 +1,34 @@
+// y[h] = Σ_i exp(largest[h, i] - L) sum[h, i] / Σ_i exp(largest[h, i] - L) total[h, i] over the splits of `attend_one`, in order; L the largest of
+// them. One workgroup per head.
+override heads: u32;       // H
+override head_width: u32;  // C
+override window: u32;      // 0: none
+override splits: u32;
+
+@group(1) @binding(0) var<storage, read> partial: array<f32>;  // [H, splits, C + 2]: sum, largest, total
+@group(1) @binding(1) var<storage, read_write> y: array<f32>;  // [1, H * C]
+
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+  if (rows() == 0u) { return; }
+  let position = step.position;
+  var first = 0u;
+  if (window != 0u) { first = max(position + 1u, window) - window; }
+  let count = position / 256u - first / 256u + 1u;
+  let width = head_width + 2u;
+  let begin = group.x * splits * width;
+
+  var largest = LOWEST;
+  for (var i = 0u; i < count; i++) { largest = max(largest, partial[begin + i * width + head_width]); }
+  for (var c = lane; c < head_width; c += 64u) {
+    var sum = 0.0;
+    var total = 0.0;
+    for (var i = 0u; i < count; i++) {
+      let at = begin + i * width;
+      let kept = exp(partial[at + head_width] - largest);
+      sum += kept * partial[at + c];
+      total += kept * partial[at + head_width + 1u];
+    }
+    y[group.x * head_width + c] = sum / total;
+  }
+}

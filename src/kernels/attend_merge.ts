@@ -1,0 +1,10 @@
+import source from "../../shaders/attend_merge.wgsl?raw";
+import prelude from "../../shaders/prelude.wgsl?raw";
+import { defineKernel } from "../gpu/kernel.ts";
+
+export const attendMerge = defineKernel({
+  name: "attend_merge",
+  source: [prelude, source],
+  bindings: { partial: "read", y: "read_write" },
+  constants: { heads: "u32", head_width: "u32", window: "u32", splits: "u32" },
+});
