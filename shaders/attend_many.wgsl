@@ -55,7 +55,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   for (var i = lane; i < head_width; i += 64u) {
     query[i] = q[(tokens[i / quads] * heads + head) * quads + i % quads];
   }
-  var sums: array<vec4<f32>, 4>;  // of columns lane, lane + 64, ..., for 4 tokens
+  var sums = array<vec4<f32>, 4>();  // of columns lane, lane + 64, ..., for 4 tokens
   var total = vec4(0.0);
   var largest = vec4(LOWEST);
   for (var block = first.x / 64u; block <= position.w / 64u; block++) {

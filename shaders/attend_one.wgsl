@@ -51,7 +51,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   if (split * 256u > position) { return; }
 
   if (lane < quads) { query[lane] = q[head * quads + lane]; }
-  var sums: array<f32, 4>;  // of columns lane, lane + 64, ...
+  var sums = array<f32, 4>();  // of columns lane, lane + 64, ...
   var total = 0.0;
   var largest = LOWEST;
   let begin = max(first, split * 256u);

@@ -50,7 +50,7 @@ fn eight(m: Matrix, row: u32, column: u32) -> Eight {
 
 // Beyond the last column: zeros.
 fn plain_eight(m: Matrix, index: u32, column: u32) -> Eight {
-  var numbers: array<f32, 8>;
+  var numbers = array<f32, 8>();
   let count = min(8u, m.columns - min(column, m.columns));
   for (var i = 0u; i < count; i++) { numbers[i] = number(m.weight, index + i, m.dtype); }
   return Eight(

@@ -38,7 +38,7 @@ fn main(
   if (index < count) { members[index] = routes[order_at(begin + index)]; }
   workgroupBarrier();
 
-  var sum: array<vec4<f32>, 4>;
+  var sum = array<vec4<f32>, 4>();
   for (var start = 0u; start < columns; start += 16u) {
     let column = start + index % 16u;
     for (var p = index / 16u; p < 32u; p += 4u) {
@@ -48,7 +48,7 @@ fn main(
     }
     let r = index % 32u;
     let part = index / 32u * 8u;
-    var e: Eight;
+    var e = Eight();
     if (first_row + r < height) { e = eight(m, first_row + r, start + part); }
     for (var i = 0u; i < 4u; i++) {
       ws[(part + i) * PITCH + r] = e.low[i];

@@ -46,8 +46,8 @@ fn main(
   if (index < count) { members[index] = routes[order_at(begin + index)]; }
   workgroupBarrier();
 
-  var gate: array<vec4<f32>, 4>;
-  var other: array<vec4<f32>, 4>;
+  var gate = array<vec4<f32>, 4>();
+  var other = array<vec4<f32>, 4>();
   for (var start = 0u; start < columns; start += 16u) {
     let column = start + index % 16u;
     for (var p = index / 16u; p < 32u; p += 4u) {
@@ -57,8 +57,8 @@ fn main(
     }
     let r = index % 32u;
     let part = index / 32u * 8u;
-    var a: Eight;
-    var b: Eight;
+    var a = Eight();
+    var b = Eight();
     if (first_row + r < height) {
       a = eight(w1, first_row + r, start + part);
       b = eight(w3, first_row + r, start + part);

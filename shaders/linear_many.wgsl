@@ -31,7 +31,7 @@ fn main(
   let m = Matrix(w_bits, w_group, w_dtype, w_weight, w_scales, w_biases, columns);
   let busy = first_token + lane.y * 4u < count;
 
-  var sum: array<vec4<f32>, 4>;
+  var sum = array<vec4<f32>, 4>();
   for (var begin = 0u; begin < columns; begin += 16u) {
     let column = begin + index % 16u;
     for (var t = index / 16u; t < 32u; t += 4u) {
@@ -41,7 +41,7 @@ fn main(
     }
     let r = index % 32u;
     let part = index / 32u * 8u;
-    var e: Eight;
+    var e = Eight();
     if (first_row + r < height) { e = eight(m, first_row + r, begin + part); }
     for (var i = 0u; i < 4u; i++) {
       ws[(part + i) * PITCH + r] = e.low[i];

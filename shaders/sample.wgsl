@@ -50,7 +50,7 @@ fn search(enough: f32, least: u32, counting: bool, row: u32, largest: f32, lane:
   var found = 0u;
   for (var turn = 0u; turn < 8u; turn++) {
     let shift = 28u - 4u * turn;
-    var bins: array<vec4<f32>, 4>;  // what lies from found + (digit << shift) on
+    var bins = array<vec4<f32>, 4>();  // what lies from found + (digit << shift) on
     for (var id = lane; id < vocabulary; id += LANES) {
       let logit = logits[row + id];
       let key = key_of(logit);

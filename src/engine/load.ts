@@ -135,12 +135,14 @@ function contextOf(spec: ModelSpec, wanted: number | undefined): number {
 /** Slots a budget buys. Errors: budget-too-small, which names the smallest that works. */
 export function slotsFor({ recordBytes, spec: { layers, experts, top } }: ExpertLibrary, options: LoadOptions): number {
   const { budgetBytes = DEFAULT_BUDGET_BYTES, slots = Math.floor(budgetBytes / recordBytes) } = options;
-  if (!(slots >= top))
+  if (!(slots >= top)) {
+    const given = options.slots === undefined ? `A budget of ${budgetBytes} bytes` : "That";
     throw new MixtabError(
       "budget-too-small",
-      `A budget of ${budgetBytes} bytes holds ${Math.max(0, slots) || 0} experts of ${recordBytes} bytes, and a token needs ${top} at a time. ` +
+      `${given} is room for ${Math.max(0, slots) || 0} experts of ${recordBytes} bytes, and a token needs ${top} at a time. ` +
         `The smallest budget that works is ${top * recordBytes} bytes.`,
     );
+  }
   return Math.min(slots, layers * experts);
 }
 

@@ -1,4 +1,4 @@
-import { expect, golden, test } from "./page.ts";
+import { CPU, expect, golden, test } from "./page.ts";
 
 test("the smallest budget gives the same words as the largest, and the conversation outlives the change", async ({
   chat,
@@ -40,7 +40,7 @@ test("a budget that moves while an answer is made ends it, and the next answer c
   chat,
   open,
 }) => {
-  await open("?temperature=0");
+  await open(CPU);
   await chat.ask("Tell me a story about Mia and the kite.", false);
   await chat.page.evaluate(async () => (await reached(10)).setAttribute("budget", "1MB"));
   await expect(chat.answers.first()).toContainText("Stopped.");

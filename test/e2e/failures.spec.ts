@@ -1,4 +1,4 @@
-import { expect, golden, test, WEIGHTS } from "./page.ts";
+import { CPU, expect, golden, test, WEIGHTS } from "./page.ts";
 
 test("outside a secure context there is a named error and no crash", async ({ chat, site }) => {
   await chat.page.goto(`http://mixtab.test:${site.port}/demo/`);
@@ -14,7 +14,7 @@ test("a model that is not there is a named error; Retry finds it once it is, and
   site,
 }) => {
   const found = site.rule({ path: "/models/", status: 404 });
-  await open("?temperature=0");
+  await open(CPU);
   await expect(chat.alert).toContainText("not-found");
   await chat.ask("Hello!", false);
   await expect(chat.answers.first()).toContainText("No answer.");
@@ -34,7 +34,7 @@ test("a server that ignores Range is a named error", async ({ chat, open, site }
 
 test("a connection that is cut now and then does not change the answer", async ({ chat, open, site }) => {
   site.rule({ path: WEIGHTS, cutAfter: 100_000, times: 3 });
-  await open("?temperature=0&max-tokens=40");
+  await open(CPU);
   expect(await chat.ask("Hello!")).toBe(golden("Hello!"));
   await chat.filled();
   expect(site.log.filter(({ path, cut }) => path.endsWith(WEIGHTS) && cut).length).toBeGreaterThan(0);
@@ -61,7 +61,7 @@ test("a flipped byte in the store is noticed, the record fetched again, and the 
   open,
   site,
 }) => {
-  await open("?temperature=0");
+  await open(CPU);
   await chat.ask("Hello!");
   await chat.filled();
   const flipped = await chat.page.evaluate(flipBytes);

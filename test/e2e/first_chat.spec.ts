@@ -1,4 +1,4 @@
-import { expect, golden, test, WEIGHTS, WEIGHTS_BYTES } from "./page.ts";
+import { CPU, expect, golden, test, WEIGHTS, WEIGHTS_BYTES } from "./page.ts";
 
 const GREEDY = "?temperature=0";
 
@@ -83,7 +83,7 @@ test("a second turn reuses the cached prefix; New chat begins from nothing", asy
 });
 
 test("a second visit loads from the store and asks the network for no weights", async ({ chat, open, site }) => {
-  await open(GREEDY);
+  await open(CPU);
   const first = await chat.ask("Hello!");
   await chat.filled();
   site.log.length = 0;
@@ -98,7 +98,7 @@ test("a second visit loads from the store and asks the network for no weights", 
 
 test("the first words are painted before the last expert has left the server", async ({ chat, open, site }) => {
   site.rule({ path: WEIGHTS, largerThan: 100_000, bytesPerSecond: 40_000 }); // the fill, not the experts in demand
-  await open(`${GREEDY}&max-tokens=4`);
+  await open(`${CPU}&max-tokens=4`);
   await chat.ask("Hello!", false);
   await chat.page.evaluate(async () => void (await reached(1)));
   const served = site.log.filter(({ path }) => path.endsWith(WEIGHTS)).map(({ begin, sent }) => [begin, begin + sent]);

@@ -1,7 +1,7 @@
-import { expect, golden, test } from "./page.ts";
+import { CPU, expect, golden, test } from "./page.ts";
 
 test("everything can be done from the keyboard, and every part has a name", async ({ chat, open }) => {
-  await open("?temperature=0");
+  await open(CPU);
   const { page } = chat;
   await expect(page.getByRole("log", { name: "Conversation" })).toHaveAttribute("aria-live", "polite");
   await expect(page.getByRole("group", { name: "Suggestions" }).getByRole("button")).toHaveCount(3);
@@ -34,7 +34,7 @@ test("everything can be done from the keyboard, and every part has a name", asyn
 });
 
 test("markup in a question stays text", async ({ chat, open }) => {
-  await open("?temperature=0&max-tokens=1");
+  await open(`${CPU}&max-tokens=1`);
   await chat.ask("<img src=x onerror=alert(1)> & <b>Hello!</b>");
   await expect(chat.questions).toHaveText(["You: <img src=x onerror=alert(1)> & <b>Hello!</b>"]);
   await expect(chat.page.locator("mixtab-chat img")).toHaveCount(0);

@@ -11,6 +11,9 @@ export const WEIGHTS = "/model.safetensors";
 /** Bytes in the story model's weights file. */
 export const WEIGHTS_BYTES = 3_009_763;
 
+/** The demo's query for greedy answers, and on the CPU speaker where the GPU is not what is tested: its shaders take seconds to compile here. */
+export const CPU = "?temperature=0&device=cpu";
+
 type Recorded = {
   readonly [Name in keyof ChatEvents]: { readonly name: Name; readonly detail: ChatEvents[Name] };
 }[keyof ChatEvents];
