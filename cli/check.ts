@@ -66,7 +66,7 @@ await runCommand(async (args) => {
   };
   let failures = 0;
   let checked = 0;
-  const skipped = 0;
+  let skipped = 0;
   for (const path of positionals.flatMap(expand)) {
     console.log(`${path}`);
     try {
@@ -74,6 +74,11 @@ await runCommand(async (args) => {
       failures += lines.filter(({ ok }) => !ok).length;
       checked += lines.length;
     } catch (error) {
+      if (error instanceof NotInstalled) {
+        skipped++;
+        console.log(`  skip  ${error.message}`);
+        continue;
+      }
       failures++;
       console.log(
         `  FAIL  ${error instanceof MixtabError ? `${error.code}: ${error.message}` : (error as Error).stack}`,
