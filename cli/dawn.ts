@@ -6,6 +6,9 @@ const SOFTWARE_DRIVERS = ["/usr/lib/chromium", "/usr/lib/chromium-browser", "/op
   join(folder, "vk_swiftshader_icd.json"),
 );
 
+/** Dawn's instances must outlive their devices, which do not keep them. */
+const instances: GPU[] = [];
+
 /** WebGPU in Node by npm's optional `webgpu` (Dawn); undefined where it is not installed or finds no adapter. `software`: also on SwiftShader. */
 export async function dawn({ software }: { readonly software: boolean }): Promise<GPU | undefined> {
   let module: typeof import("webgpu");
@@ -19,6 +22,7 @@ export async function dawn({ software }: { readonly software: boolean }): Promis
   for (const driver of drivers) {
     if (driver !== undefined) process.env.VK_ICD_FILENAMES = driver;
     const gpu = module.create([]);
+    instances.push(gpu);
     if (await gpu.requestAdapter()) return gpu;
   }
   return undefined;
