@@ -19,7 +19,9 @@ export default defineConfig({
             enabled: true,
             headless: true,
             screenshotFailures: false,
-            provider: playwright({ launchOptions: { ...(path ? { executablePath: path } : {}), args: CHROMIUM_FLAGS } }),
+            provider: playwright({
+              launchOptions: { ...(path ? { executablePath: path } : {}), args: CHROMIUM_FLAGS },
+            }),
             instances: [{ browser: "chromium" }],
           },
         },

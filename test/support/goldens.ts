@@ -173,7 +173,7 @@ export function testUpcycledStory(platform: Platform, slots: number): void {
     const speaker = await platform.speaker();
     const loaded = await loadModel(speaker, platform.open("stories260K-moe4-upcycled"), null, {
       quantize: false,
-      slots: 2,
+      slots,
     });
     const session = new Session(speaker, loaded);
     const stream = tokenizer.stream({ skipSpecialTokens: true });

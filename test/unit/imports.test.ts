@@ -53,7 +53,8 @@ const files = ["src", "demo"].flatMap((folder) =>
 
 const imports = files.flatMap((file) => {
   const text = readFileSync(join(root, file), "utf8");
-  return [...text.matchAll(/(?:from|import)\s*\(?\s*"([^"]+)"/g)].map(([, target]) => ({ file, target: target! }));
+  const statements = text.matchAll(/^(?:import|export)(?:[\w\s{},*]*\bfrom)?\s*"([^"]+)"|\bimport\("([^"]+)"\)/gm);
+  return [...statements].map(([, target, dynamic]) => ({ file, target: (target ?? dynamic)! }));
 });
 
 test("every file lies in a room", () => {
