@@ -59,6 +59,7 @@ function assemble({ id, speaker, store, loaded, language, trace: wanted, closed,
   const { pool, library, spec, contextLength } = loaded;
   const trace = wanted && library ? new Trace(library.spec.layers, library.recordBytes) : null;
   const session = new Session(speaker, loaded, { taps: trace ? "routes" : "none", trace });
+  session.prepare();
   const filled = loaded.fill(signal ? AbortSignal.any([signal, closed.signal]) : closed.signal);
   speaker.lost.then((reason) =>
     closed.abort(new MixtabError("device-lost", `The GPU was lost (${reason}). Open the model again.`)),

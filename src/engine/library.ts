@@ -36,6 +36,8 @@ export class ExpertLibrary {
   private readonly meter: ProgressMeter;
   private readonly connections: Connections;
   private readonly stored = new Set<number>();
+  /** Experts that the meter has been told of. */
+  private readonly told = new Set<number>();
   private quotaSpent = false;
 
   constructor(
@@ -74,7 +76,10 @@ export class ExpertLibrary {
   async open(): Promise<void> {
     for (const key of (await this.store?.keys(`${this.prefix}expert/`)) ?? [])
       this.stored.add(Number(key.slice(this.prefix.length + "expert/".length)));
-    for (const id of this.stored) this.meter.loaded(this.modules[id]!.layout.bytes, "store", false);
+    for (const id of this.stored) {
+      this.told.add(id);
+      this.meter.loaded(this.modules[id]!.layout.bytes, "store", false);
+    }
   }
 
   /** The record of an expert, for the pool: ahead of the background fill. A damaged record is fetched again. */
@@ -113,9 +118,7 @@ export class ExpertLibrary {
       const records = window.map((id) => new Uint8Array(this.modules[id]!.layout.bytes));
       await this.fetch(window, records, false, signal);
       for (const [index, id] of window.entries()) {
-        if (this.stored.has(id))
-          this.meter.loaded(-records[index]!.length, "network"); // demanded meanwhile
-        else await this.keep(id, records[index]!);
+        await this.keep(id, records[index]!);
         release(records[index]!);
       }
     }
@@ -145,14 +148,23 @@ export class ExpertLibrary {
     inDemand: boolean,
     signal?: AbortSignal,
   ): Promise<void> {
-    const parts = ids.flatMap((id, index) => this.parts(id, records[index]!));
-    const { source, connections, meter } = this;
-    const ratio = loadedPerPublished(
-      records.map(({ length }) => length),
-      parts,
-    );
-    const onBytes = (bytes: number) => this.store && !this.quotaSpent && meter.loaded(bytes * ratio, "network");
-    await readParts(parts, { source, connections, inDemand, signal, onBytes });
+    const parts = ids.flatMap((id, index) => this.counted(id, this.parts(id, records[index]!)));
+    const { source, connections } = this;
+    await readParts(parts, { source, connections, inDemand, signal });
+  }
+
+  /** Tells the meter of an expert's bytes as they arrive, the first time it is fetched: it may be demanded while the fill is at it. */
+  private counted(id: number, parts: readonly Part[]): readonly Part[] {
+    if (!this.store || this.quotaSpent || this.told.has(id)) return parts;
+    this.told.add(id);
+    const ratio = loadedPerPublished([this.modules[id]!.layout.bytes], parts);
+    return parts.map(({ range, accept }) => ({
+      range,
+      accept: (bytes) => {
+        this.meter.loaded(bytes.length * ratio, "network");
+        accept(bytes);
+      },
+    }));
   }
 
   private parts(id: number, record: Uint8Array<ArrayBuffer>): Part[] {

@@ -69,7 +69,7 @@ export async function loadModel(
   const slotCount = library ? slotsFor(library, options) : 0;
   meter.totalBytes = denseBytes + (library?.totalBytes ?? 0);
 
-  meter.enter("dense");
+  meter.enter("dense", repository.complete ? "store" : "network");
   const weights = await loadDense(modules, {
     speaker,
     store,

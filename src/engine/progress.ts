@@ -19,8 +19,9 @@ export class ProgressMeter {
     this.listener = listener;
   }
 
-  enter(phase: Progress["phase"]): void {
+  enter(phase: Progress["phase"], from = this.from): void {
     this.phase = phase;
+    this.from = from;
     if (phase === "done") this.loadedBytes = this.totalBytes;
     this.tell();
   }

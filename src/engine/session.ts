@@ -56,6 +56,11 @@ export class Session {
     return this.ids.length;
   }
 
+  /** Records the plans of short prompts and of answers, so that the device compiles their kernels before anybody waits for them. */
+  prepare(): void {
+    for (const form of ["many", "one"] as const) this.plan(form, 1);
+  }
+
   /** Forgets everything. */
   reset(): void {
     this.ids = [];
