@@ -168,6 +168,16 @@ test("a second visit asks for no weights", async () => {
   expect(progress.at(-1)).toMatchObject({ phase: "done", from: "store" });
 });
 
+test("progress never falls, though experts are demanded while the fill fetches them", async () => {
+  server.rule({ path: "model.safetensors", bytesPerSecond: 1_000_000, largerThan: 20_000 });
+  const { engine, progress, filled } = await open();
+  await ask(engine, HELLO.messages, { max_tokens: 3 });
+  await filled;
+  const loaded = progress.map(({ loadedBytes }) => loadedBytes);
+  expect(loaded).toEqual([...loaded].sort((a, b) => a - b));
+  expect(loaded.at(-1)).toBe(engine.info.denseBytes + engine.info.expertBytes);
+});
+
 test("an interrupted fill goes on at the next missing record", async () => {
   const records = new Map<string, MemoryRecord>();
   const { filled } = await open(STORY, {}, memoryStore(records));
