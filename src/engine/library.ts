@@ -14,6 +14,9 @@ import type { ProgressMeter } from "./progress.ts";
 /** JS memory for records on their way: this much, or two records where they are larger. */
 const MEMORY_BYTES = 32 * 1024 * 1024;
 
+/** The fill asks for about this much at a time: what is under way delays an expert in demand. */
+const WINDOW_MS = 1000;
+
 /** Where the three matrices of an expert are published, and the record they become. */
 interface ExpertModule {
   readonly sources: readonly MatrixSource[]; // w1, w3, w2
@@ -112,22 +115,26 @@ export class ExpertLibrary {
   /** Fills the store with every record that is missing. Resolves to whether all are there; false where the quota is used up. */
   async fill(signal: AbortSignal): Promise<boolean> {
     if (!this.store) return false;
+    let windowBytes = this.recordBytes;
     while (!this.quotaSpent) {
-      const window = this.nextWindow();
+      const window = this.nextWindow(windowBytes);
       if (window.length === 0) return true;
+      const began = performance.now();
       const records = window.map((id) => new Uint8Array(this.modules[id]!.layout.bytes));
       await this.fetch(window, records, false, signal);
       for (const [index, id] of window.entries()) {
         await this.keep(id, records[index]!);
         release(records[index]!);
       }
+      const fast = performance.now() - began < WINDOW_MS;
+      windowBytes = fast ? Math.min(windowBytes * 2, MEMORY_BYTES) : windowBytes / 2;
     }
     return false;
   }
 
-  /** The first missing experts in a row, as many as the memory allows, at least one. */
-  private nextWindow(): number[] {
-    const spare = MEMORY_BYTES - this.readsAtOnce * this.recordBytes;
+  /** The first missing experts in a row, as many as `mostBytes` and the memory allow, at least one. */
+  private nextWindow(mostBytes: number): number[] {
+    const spare = Math.min(mostBytes, MEMORY_BYTES - this.readsAtOnce * this.recordBytes);
     const window: number[] = [];
     let bytes = 0;
     for (const [id, { layout }] of this.modules.entries()) {
