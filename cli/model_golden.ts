@@ -20,6 +20,8 @@ export interface GoldenOptions {
   readonly chunk?: number | undefined;
   /** Whether the prompt is also fed token by token as generated, and the golden's conversations are held. Default true. */
   readonly thorough?: boolean | undefined;
+  /** Leave out conversations with longer answers than this many tokens. */
+  readonly longestAnswer?: number | undefined;
   /** Told of each comparison as it is made. */
   readonly onLine?: ((line: Line) => void) | undefined;
   /** Bytes of every prompt row's logits, then of every greedy step's, f32 little-endian. */

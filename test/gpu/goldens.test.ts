@@ -11,6 +11,12 @@ const platform: Platform = {
   bytes: async (file) => new Uint8Array(await (await fetch(fixture(file))).arrayBuffer()),
 };
 
-testModelGoldens(platform, [...MODEL_GOLDENS, "storyteller-moe/mlx-4bit"]);
+// The software adapter is slow: long prompts token by token, and long answers, are for `npm run check -- … --device gpu`.
+const long = ["hf/mixtral_long", "storyteller-moe/mlx-4bit"];
+testModelGoldens(
+  platform,
+  MODEL_GOLDENS.filter((folder) => !long.includes(folder)),
+);
+testModelGoldens(platform, long, { chunks: [256], longestAnswer: 50 });
 testAtenia(platform, 1e-3);
 testUpcycledStory(platform, 12);
