@@ -130,7 +130,8 @@ export class Session {
     const { taps = "none", trace, onTaps } = this.options;
     if (taps !== "none") {
       const tapped = await plan.taps();
-      trace?.add(this.turn, form === "one" ? 1 : 0, position, tapped, ids.length);
+      const { pool } = this.loaded;
+      if (pool) trace?.add(this.turn, form === "one" ? 1 : 0, position, tapped, ids.length, pool);
       onTaps?.(tapped, ids.length);
     }
     return report;

@@ -31,6 +31,8 @@ export class Pool {
   private readonly free: number[];
   /** Reports of a step arrive once per submission; each layer is touched once. */
   private touched = { seq: -1, layers: 0 };
+  /** Of the current step, by layer: bits of the experts that were not there when they were first wanted. */
+  private readonly missed = new Map<number, Uint32Array>();
 
   /**
    * `top`: experts per token, the floor below which a layer is not robbed where the slots allow it. `readsAtOnce`: records that may
@@ -51,6 +53,13 @@ export class Pool {
     return this.resident.size;
   }
 
+  /** Whether an expert was resident when the last step first wanted it. */
+  wasResident(layer: number, expert: number): boolean {
+    const missed = this.missed.get(layer);
+    return missed === undefined || !hasBit(missed, expert);
+  }
+
+  /** Those of the phase that a plan belongs to. */
   counters(plan: Plan): Counters {
     return plan.form === "one" ? this.decode : this.prefill;
   }
@@ -72,6 +81,7 @@ export class Pool {
     counters.passes++;
     if (report.seq !== this.touched.seq) {
       this.touched = { seq: report.seq, layers: 0 };
+      this.missed.clear();
       this.counts.nextToken();
     }
     const { layers, experts } = this.slots;
@@ -83,7 +93,10 @@ export class Pool {
         this.counts.touch(layer * experts + expert);
         if (layer !== report.stall || !hasBit(report.pending, expert)) counters.hits++;
       }
-      if (layer === report.stall) counters.misses += members(report.pending).length;
+      if (layer === report.stall) {
+        this.missed.set(layer, report.pending);
+        counters.misses += members(report.pending).length;
+      }
       this.touched.layers = layer + 1;
     }
   }

@@ -321,6 +321,10 @@ test("the trace has a row per token, layer and rank", async () => {
   expect(rows).toHaveLength(1 + tokens * 5 * 2);
   const weights = rows.slice(1, 3).map((row) => Number(row.split(",")[6]));
   expect(weights[0]! + weights[1]!).toBeCloseTo(1, 4);
+  const generated = rows.filter((row) => row.split(",")[1] === "1");
+  const missed = generated.filter((row) => row.split(",")[7] === "0");
+  const { decode } = await engine.stats();
+  expect([generated.length - missed.length, missed.length]).toEqual([decode.hits, decode.misses]);
 });
 
 test("an aborted opening rejects with the signal's reason and leaves nothing behind that a later one trips over", async () => {
