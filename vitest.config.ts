@@ -13,7 +13,7 @@ export default defineConfig({
         test: {
           name: "gpu",
           include: ["test/gpu/**/*.test.ts"],
-          testTimeout: 120_000,
+          testTimeout: 240_000,
           fileParallelism: false,
           browser: {
             enabled: true,

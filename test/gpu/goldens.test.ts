@@ -17,6 +17,6 @@ testModelGoldens(
   platform,
   MODEL_GOLDENS.filter((folder) => !long.includes(folder)),
 );
-testModelGoldens(platform, long, { chunks: [256], longestAnswer: 50 });
+testModelGoldens(platform, long, { chunks: [256], longestAnswer: 20 });
 testAtenia(platform, 1e-3);
 testUpcycledStory(platform, 12);
