@@ -75,11 +75,12 @@ export class ExpertLibrary {
     return this.layouts[layer]!;
   }
 
-  /** Finds out which records an earlier visit left. */
+  /** Finds out which records an earlier visit, or another tab, has left. */
   async open(): Promise<void> {
-    for (const key of (await this.store?.keys(`${this.prefix}expert/`)) ?? [])
-      this.stored.add(Number(key.slice(this.prefix.length + "expert/".length)));
-    for (const id of this.stored) {
+    for (const key of (await this.store?.keys(`${this.prefix}expert/`)) ?? []) {
+      const id = Number(key.slice(this.prefix.length + "expert/".length));
+      this.stored.add(id);
+      if (this.told.has(id)) continue;
       this.told.add(id);
       this.meter.loaded(this.modules[id]!.layout.bytes, "store", false);
     }
@@ -115,6 +116,7 @@ export class ExpertLibrary {
   /** Fills the store with every record that is missing. Resolves to whether all are there; false where the quota is used up. */
   async fill(signal: AbortSignal): Promise<boolean> {
     if (!this.store) return false;
+    await this.open();
     let windowBytes = this.recordBytes;
     while (!this.quotaSpent) {
       const window = this.nextWindow(windowBytes);

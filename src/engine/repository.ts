@@ -95,13 +95,13 @@ async function storedManifest(source: Source, store: Store, format: string, sign
   return current === undefined || sameJson(current, manifest.config) ? manifest : undefined;
 }
 
-/** config.json as it is now; undefined without a network. */
+/** config.json as it is now; undefined where that cannot be told: no network, or a server in trouble. */
 async function currentConfig(source: Source, signal?: AbortSignal): Promise<string | undefined> {
   try {
     return await source.text("config.json", signal);
   } catch (error) {
     signal?.throwIfAborted();
-    if (error instanceof MixtabError && error.code === "network") return undefined;
+    if (error instanceof MixtabError) return undefined;
     throw error;
   }
 }

@@ -178,6 +178,27 @@ test("progress never falls, though experts are demanded while the fill fetches t
   expect(loaded.at(-1)).toBe(engine.info.denseBytes + engine.info.expertBytes);
 });
 
+test("a stored model opens while its server is in trouble, and what another tab has stored is not fetched again", async () => {
+  const records = new Map<string, MemoryRecord>();
+  const { filled } = await open(STORY, {}, memoryStore(records));
+  await filled;
+  server.rule({ path: "config.json", status: 500 });
+  const { engine } = await open(STORY, {}, memoryStore(records));
+  expect((await ask(engine)).choices[0]!.message.content).toBe(HELLO.text);
+
+  server.clear();
+  const others = new Map([...records].filter(([key]) => key.includes("/dense/")));
+  const store = memoryStore(others);
+  let lists = 0;
+  const keys: Store["keys"] = async (prefix) => {
+    if (prefix.endsWith("expert/") && lists++ === 1) for (const [key, record] of records) others.set(key, record);
+    return await store.keys(prefix);
+  };
+  const { filled: second } = await open(STORY, {}, { ...store, keys });
+  await second;
+  expect(weightRequests().every(({ end }) => end <= 65536)).toBe(true); // headers only
+});
+
 test("an interrupted fill goes on at the next missing record", async () => {
   const records = new Map<string, MemoryRecord>();
   const { filled } = await open(STORY, {}, memoryStore(records));
