@@ -120,7 +120,6 @@ export async function checkModel(speaker: Speaker, source: Source, options: Gold
   const generated = new Tapped();
   current = generated;
   session.reset();
-  session.reuse([]);
   for (const id of json.prompt_ids) await session.decode(id, null);
   const logits = defined(golden.get("logits"), "logits");
   const width = logits.shape[1]!;
@@ -185,7 +184,6 @@ async function checkChat(
   const title = `chat "${chat.title ?? chat.messages.at(-1)!.content}"`;
   const ids = prompt(chat.messages);
   session.reset();
-  session.reuse(ids);
   let { token } = await session.prefill(ids, GREEDY);
   const answer = [token];
   while (!stopIds.has(token) && answer.length < chat.greedy_ids.length) {

@@ -64,6 +64,7 @@ export class Session {
   /** Forgets everything. */
   reset(): void {
     this.ids = [];
+    this.high = 0;
   }
 
   /**
@@ -76,8 +77,8 @@ export class Session {
     const { window } = this.loaded.spec;
     const { ring } = this.loaded;
     const reachable = this.high <= ring || (window !== null && this.high - common <= ring - window + 1);
-    this.ids.length = reachable ? common : 0;
-    if (!reachable) this.high = 0;
+    if (reachable) this.ids.length = common;
+    else this.reset();
     return this.ids.length;
   }
 

@@ -77,7 +77,6 @@ export function testAtenia(platform: Platform, tolerance: number): void {
   };
   const greedy = async (session: Session, prompt: readonly number[], count: number) => {
     session.reset();
-    session.reuse(prompt);
     let { token } = await session.prefill(prompt, GREEDY);
     const ids = [token];
     while (ids.length < count) {
