@@ -25,7 +25,6 @@ export type ErrorCode =
   | "prompt-too-long"
   | "store" // IndexedDB refuses to open
   | "quota" // the store is full
-  | "corrupt-record" // stored bytes do not match their hash
   | "not-finite" // the model computed NaN or infinity
   | "closed"; // the engine was closed
 

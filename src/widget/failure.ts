@@ -17,7 +17,6 @@ const WORTH_A_RETRY: ReadonlySet<string> = new Set<Failure["code"]>([
   "network",
   "store",
   "quota",
-  "corrupt-record",
   "missing-shard",
   "closed",
   "unexpected",
