@@ -29,7 +29,7 @@ struct Report {
   finite: u32,
   unused: u32,
   pending: array<u32, 8>,  // bits per expert of the stalled layer
-  wanted: array<u32>,      // bits per expert, layer after layer
+  sets: array<u32>,        // bits per expert: of each layer what is wanted, and guesses
 }
 
 @group(0) @binding(0) var<uniform> step: Step;

@@ -81,7 +81,7 @@ fn main(@builtin(local_invocation_index) lane: u32) {
   }
   workgroupBarrier();
 
-  if (lane < (experts + 31u) / 32u) { report.wanted[wanted + lane] = atomicLoad(&marked[lane]); }
+  if (lane < (experts + 31u) / 32u) { report.sets[wanted + lane] = atomicLoad(&marked[lane]); }
   if (lane >= experts) { return; }
   routes[start_at(lane)] = begin[lane];
   routes[done_at(lane)] = 0u;

@@ -40,7 +40,7 @@ fn main(@builtin(local_invocation_index) lane: u32) {
     for (var rank = 0u; rank < top; rank++) {
       if (chosen[rank] / 32u == lane) { bits |= 1u << (chosen[rank] % 32u); }
     }
-    report.wanted[wanted + lane] = select(bits, 0u, step.marked == 0u);
+    report.sets[wanted + lane] = select(bits, 0u, step.marked == 0u);
   }
 
   if (lane >= top) { return; }

@@ -15,3 +15,10 @@ export function members(words: Uint32Array): number[] {
   });
   return found;
 }
+
+/** What is in any of the sets, each of `words` words. */
+export function union(sets: readonly Uint32Array[], words: number): Uint32Array {
+  const all = new Uint32Array(words);
+  for (const set of sets) for (const [index, word] of set.entries()) all[index]! |= word;
+  return all;
+}

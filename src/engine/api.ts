@@ -1,11 +1,17 @@
 /** The public types: OpenAI's chat completion shapes, and what mixtab adds to them. */
+import type { Mode } from "../experts/modes.ts";
+
+export type { Mode };
 
 /** Where a model is: a folder's URL (absolute, or relative to the page), a Hub repository `owner/name[@revision]`, or its files by name. */
 export type ModelReference = string | Readonly<Record<string, Blob | Uint8Array<ArrayBuffer>>>;
 
 export interface EngineOptions {
-  /** Bytes for resident experts. Default: all of them, at most 2 GiB. The answer does not depend on it, only the speed. */
-  readonly budgetBytes?: number;
+  /**
+   * Bytes for resident experts; "auto": as many as the device really gives. Default: all of them, at most 2 GiB. The answer does not depend on it, only the
+   * speed. See also `engine.setBudget`.
+   */
+  readonly budgetBytes?: number | "auto";
   /** Tokens the conversation may have. Default min(max_position_embeddings, 4096). */
   readonly contextLength?: number;
   /** Quantise f32, f16 and bf16 weights to affine 4 bits on arrival. Default true. */
@@ -16,6 +22,10 @@ export interface EngineOptions {
   readonly store?: "indexeddb" | "memory";
   /** Record which experts serve which token; read it with `engine.trace()`. Default false. */
   readonly trace?: boolean;
+  /** Read what the next layers will probably want ahead of their turn. Never changes the answer. Default false: see bench/RESULTS.md. */
+  readonly prefetch?: boolean;
+  /** For tests and measurements: how tokens are run while experts are missing or not. Default "auto", chosen from token to token. */
+  readonly mode?: Mode | "auto";
   /** Goes on after `createEngine` has resolved, until every expert is in the store. */
   readonly onProgress?: (progress: Progress) => void;
   /** Aborts the loading, the background fill included. */
@@ -72,7 +82,13 @@ export interface PoolCounters {
   readonly bytesFromNetwork: number;
   /** Submissions; one per token where nothing is missing. */
   readonly passes: number;
+  /** Time in which nothing could run for want of an expert. */
   readonly stalledMs: number;
+  /** Experts read on a guess; bytes of those that were wanted later, that were evicted unused, that were wanted before they had come. */
+  readonly prefetches: number;
+  readonly usefulPrefetchBytes: number;
+  readonly wastedPrefetchBytes: number;
+  readonly latePrefetchBytes: number;
 }
 
 export interface Stats {
@@ -80,6 +96,13 @@ export interface Stats {
   readonly decode: PoolCounters;
   readonly slots: number;
   readonly residentExperts: number;
+  /**
+   * How the next token is run. queued: all experts are resident, tokens are submitted ahead; optimistic: one submission, which stalls where an expert is missing;
+   * grouped: many are missing, a submission holds few layers.
+   */
+  readonly mode: Mode;
+  /** By MoE layer, the share of wanted experts that were guessed one layer before; empty without prefetch. */
+  readonly recall: readonly number[];
 }
 
 export interface ChatMessage {
@@ -164,6 +187,11 @@ export interface Engine {
   readonly info: ModelInfo;
   readonly chat: { readonly completions: Completions };
   stats(): Promise<Stats>;
+  /**
+   * Changes the memory for experts, also in the middle of an answer (between two tokens); the answer stays the same. Errors: budget-too-small, out-of-memory; all is
+   * as before then.
+   */
+  setBudget(budgetBytes: number | "auto"): Promise<ModelInfo>;
   /** The routing recorded so far as CSV (see `EngineOptions.trace`), header line first. */
   trace(): Promise<string>;
   /** Stops the fill and any request (both reject with `closed`), frees the device. */

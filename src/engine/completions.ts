@@ -70,25 +70,31 @@ async function* answer(answerer: Answerer, request: ChatRequest, read: ReadReque
   const prompt = language.prompt(request.messages);
   const before = pool && { prefill: pool.prefill.copy(), decode: pool.decode.copy() };
   const cached = session.reuse(prompt);
-  let report = await session.prefill(prompt.slice(cached), read.sampling, signal);
+  const report = await session.prefill(prompt.slice(cached), read.sampling, signal);
 
   const decoding = tokenizer.stream({ skipSpecialTokens: true });
   const stops = new StopStrings(read.stop);
   const room = Math.min(read.maxTokens, contextLength - prompt.length + 1);
+  const following = session.generate(report.token, read.sampling, room - 1, signal);
+  let { token } = report;
   let count = 0;
   let reason: FinishReason = "length";
-  while (true) {
-    const { token } = report;
-    count++;
-    if (stopIds.has(token)) {
-      reason = "stop";
-      break;
+  try {
+    while (true) {
+      count++;
+      if (stopIds.has(token)) {
+        reason = "stop";
+        break;
+      }
+      const { text, stopped } = stops.push(decoding.push(token));
+      if (text !== "") yield text;
+      if (stopped) return { reason: "stop", usage: usageOf(prompt.length, cached, count, pool, before) };
+      const next = await following.next();
+      if (next.done) break;
+      token = next.value;
     }
-    const { text, stopped } = stops.push(decoding.push(token));
-    if (text !== "") yield text;
-    if (stopped) return { reason: "stop", usage: usageOf(prompt.length, cached, count, pool, before) };
-    if (count >= room) break;
-    report = await session.decode(token, read.sampling, signal);
+  } finally {
+    await following.return();
   }
   const { text, stopped } = stops.push(decoding.flush());
   const rest = stopped ? text : text + stops.flush();

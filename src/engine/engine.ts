@@ -11,7 +11,7 @@ import type { Store } from "../store/store.ts";
 import type { Engine, EngineOptions, ModelInfo } from "./api.ts";
 import { completions } from "./completions.ts";
 import { readLanguage } from "./language.ts";
-import { type Loaded, loadModel } from "./load.ts";
+import { type Loaded, loadModel, resizePool } from "./load.ts";
 import { Session } from "./session.ts";
 
 /** What only the host knows: a GPU where `navigator.gpu` is not it (Node), the model's files. */
@@ -65,7 +65,7 @@ function assemble({ id, speaker, store, loaded, language, trace: wanted, closed,
     closed.abort(new MixtabError("device-lost", `The GPU was lost (${reason}). Open the model again.`)),
   );
 
-  return {
+  const engine: Engine = {
     get info(): ModelInfo {
       return {
         id,
@@ -91,7 +91,16 @@ function assemble({ id, speaker, store, loaded, language, trace: wanted, closed,
         decode: { ...(pool?.decode ?? none) },
         slots: pool?.slots.count ?? 0,
         residentExperts: pool?.residentExperts ?? 0,
+        mode: pool?.mode ?? "queued",
+        recall: pool?.recall ?? [],
       };
+    },
+    async setBudget(budgetBytes) {
+      closed.signal.throwIfAborted();
+      if (budgetBytes !== "auto" && !(Number.isFinite(budgetBytes) && budgetBytes >= 0))
+        throw new MixtabError("bad-request", `A budget is a number of bytes or "auto", and not ${budgetBytes}.`);
+      if (pool && library) await session.between(() => resizePool(library, pool, budgetBytes));
+      return engine.info;
     },
     async trace() {
       if (trace) return trace.csv();
@@ -103,10 +112,12 @@ function assemble({ id, speaker, store, loaded, language, trace: wanted, closed,
     async close() {
       closed.abort(new MixtabError("closed", "The engine was closed. Create a new one."));
       await filled;
+      await pool?.quiet();
       speaker.close();
       store?.close();
     },
   };
+  return engine;
 }
 
 async function openSpeaker(device: "auto" | "gpu" | "cpu", gpu: GPU | undefined): Promise<Speaker> {

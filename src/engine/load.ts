@@ -1,10 +1,12 @@
+import { wordsOf } from "../base/bits.ts";
 import { MixtabError } from "../base/errors.ts";
 import { layMatrix } from "../base/matrix.ts";
+import type { Mode } from "../experts/modes.ts";
 import { Pool } from "../experts/pool.ts";
 import { ropeTable } from "../layers/rope.ts";
-import type { LoadedModel, ModelSpec } from "../models/architecture.ts";
+import type { ExpertsSpec, LoadedModel, ModelSpec } from "../models/architecture.ts";
 import { readModel } from "../models/index.ts";
-import type { Speaker } from "../ops/ops.ts";
+import { MOST_SET_WORDS, type Slots, type Speaker } from "../ops/ops.ts";
 import type { Source } from "../source/source.ts";
 import type { Store } from "../store/store.ts";
 import type { Progress } from "./api.ts";
@@ -18,15 +20,19 @@ import { openRepository, type Repository } from "./repository.ts";
 const DEFAULT_CONTEXT_LENGTH = 4096;
 /** Where the user names no budget. */
 const DEFAULT_BUDGET_BYTES = 2 * 1024 ** 3;
+/** Beyond that a guess is hardly better than none. */
+const MOST_LAYERS_AHEAD = 2;
 /** Room in the ring beyond the window: for a chunk, and for going back. */
 const RING_SPARE = 512;
 
 export interface LoadOptions {
-  /** Slots for experts: a number of bytes, or of slots. Default: all experts, at most 2 GiB. */
-  readonly budgetBytes?: number | undefined;
+  /** Slots for experts: a number of bytes ("auto": as many as the device gives), or of slots. Default: all experts, at most 2 GiB. */
+  readonly budgetBytes?: number | "auto" | undefined;
   readonly slots?: number | undefined;
   readonly contextLength?: number | undefined;
   readonly quantize?: boolean | undefined;
+  readonly prefetch?: boolean | undefined;
+  readonly mode?: Mode | "auto" | undefined;
   readonly onProgress?: ((progress: Progress) => void) | undefined;
   readonly signal?: AbortSignal | undefined;
 }
@@ -39,6 +45,8 @@ export interface Loaded {
   readonly pool: Pool | null;
   readonly library: ExpertLibrary | null;
   readonly contextLength: number;
+  /** For how many of the next MoE layers a token's plan guesses what they will want. */
+  readonly ahead: number;
   /** Positions in each layer's cache. */
   readonly ring: number;
   readonly denseBytes: number;
@@ -66,7 +74,7 @@ export async function loadModel(
   const denseBytes = modules.reduce((sum, { matrix }) => sum + matrix.end, 0);
   const places = { source, store, prefix, connections, meter };
   const library = spec.experts && new ExpertLibrary(spec.experts, spec.width, checkpoint, quantize, places);
-  const slotCount = library ? slotsFor(library, options) : 0;
+  if (library && options.budgetBytes !== "auto") slotsFor(library, options as Budget);
   meter.totalBytes = denseBytes + (library?.totalBytes ?? 0);
 
   meter.enter("dense", repository.complete ? "store" : "network");
@@ -81,7 +89,7 @@ export async function loadModel(
   await library?.open();
 
   const ring = Math.min((spec.window ?? contextLength) + RING_SPARE, contextLength);
-  const slots = library && speaker.slots(slotCount, library.recordBytes, library.spec.layers, library.spec.experts);
+  const slots = library && (await makeSlots(speaker, library, options));
   const model: LoadedModel = {
     weight: (key) => weights.get(key)!,
     rope: ropeWeight(speaker, spec, contextLength),
@@ -89,8 +97,15 @@ export async function loadModel(
     slots,
     expertLayout: (layer) => library!.layout(layer),
   };
+  const ahead = library && options.prefetch ? guessesThatFit(library.spec) : 0;
   const pool =
-    slots && library && new Pool(slots, library.spec.top, (...expert) => library.read(...expert), library.readsAtOnce);
+    slots &&
+    library &&
+    new Pool(slots, library.spec.top, (...expert) => library.read(...expert), {
+      readsAtOnce: library.readsAtOnce,
+      prefetch: ahead > 0,
+      mode: options.mode ?? "auto",
+    });
   meter.enter("experts");
 
   return {
@@ -100,6 +115,7 @@ export async function loadModel(
     pool,
     library,
     contextLength,
+    ahead,
     ring,
     denseBytes,
     async fill(fillSignal) {
@@ -132,11 +148,13 @@ function contextOf(spec: ModelSpec, wanted: number | undefined): number {
   );
 }
 
-/** Slots a budget buys. Errors: budget-too-small, which names the smallest that works. */
-export function slotsFor({ recordBytes, spec: { layers, experts, top } }: ExpertLibrary, options: LoadOptions): number {
-  const { budgetBytes = DEFAULT_BUDGET_BYTES, slots = Math.floor(budgetBytes / recordBytes) } = options;
+type Budget = Pick<LoadOptions, "slots"> & { readonly budgetBytes?: number | undefined };
+
+/** Slots a budget buys, at most one for each expert. Errors: budget-too-small, which names the smallest that works. */
+export function slotsFor({ recordBytes, spec: { layers, experts, top } }: ExpertLibrary, budget: Budget): number {
+  const { budgetBytes = DEFAULT_BUDGET_BYTES, slots = Math.floor(budgetBytes / recordBytes) } = budget;
   if (!(slots >= top)) {
-    const given = options.slots === undefined ? `A budget of ${budgetBytes} bytes` : "That";
+    const given = budget.slots === undefined ? `A budget of ${budgetBytes} bytes` : "That";
     throw new MixtabError(
       "budget-too-small",
       `${given} is room for ${Math.max(0, slots) || 0} experts of ${recordBytes} bytes, and a token needs ${top} at a time. ` +
@@ -144,6 +162,52 @@ export function slotsFor({ recordBytes, spec: { layers, experts, top } }: Expert
     );
   }
   return Math.min(slots, layers * experts);
+}
+
+/** An empty pool of what a budget buys, found to be there. Errors: budget-too-small, out-of-memory. */
+async function makeSlots(speaker: Speaker, library: ExpertLibrary, options: LoadOptions): Promise<Slots> {
+  const { recordBytes, spec } = library;
+  const { slots: count, budgetBytes } = options;
+  const slots = speaker.slots(spec.top, recordBytes, spec.layers, spec.experts);
+  const resize = (to: number) => slots.resize(to);
+  if (budgetBytes === "auto" && count === undefined) await takeAll(slots, resize);
+  else await resize(Math.min(slots.most, slotsFor(library, options as Budget)));
+  return slots;
+}
+
+/**
+ * Gives the pool as many slots as a budget buys, and no more than the device can bind; "auto": as many as it gives. Errors: budget-too-small, out-of-memory; then
+ * all is as before.
+ */
+export async function resizePool(library: ExpertLibrary, pool: Pool, budgetBytes: number | "auto"): Promise<void> {
+  const resize = (count: number) => pool.resize(count);
+  if (budgetBytes === "auto") await takeAll(pool.slots, resize);
+  else await resize(Math.min(pool.slots.most, slotsFor(library, { budgetBytes })));
+}
+
+/** Asks for more and more slots until the device refuses, then halves the distance; a tenth is left to others. */
+async function takeAll(slots: Slots, resize: (count: number) => Promise<void>): Promise<void> {
+  const least = slots.count;
+  let refused = slots.most + 1;
+  let next = Math.min(slots.most, Math.max(least, Math.floor(DEFAULT_BUDGET_BYTES / slots.bytes)));
+  while (next !== slots.count) {
+    try {
+      await resize(next);
+    } catch (error) {
+      if (!(error instanceof MixtabError && error.code === "out-of-memory")) throw error;
+      refused = next;
+    }
+    const { count } = slots;
+    if (refused > slots.most) next = Math.min(slots.most, 2 * count);
+    else next = refused - count > refused / 8 ? count + Math.floor((refused - count) / 2) : count;
+  }
+  if (refused <= slots.most) await resize(Math.max(least, Math.floor(slots.count * 0.9)));
+}
+
+/** How many layers ahead guesses fit the report. */
+function guessesThatFit({ layers, experts }: ExpertsSpec): number {
+  const room = Math.floor(MOST_SET_WORDS / (layers * wordsOf(experts))) - 1;
+  return Math.max(0, Math.min(MOST_LAYERS_AHEAD, room));
 }
 
 function ropeWeight(speaker: Speaker, { inverseFrequencies }: ModelSpec, positions: number) {

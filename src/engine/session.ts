@@ -1,6 +1,6 @@
 import { assert } from "../base/assert.ts";
 import { MixtabError } from "../base/errors.ts";
-import { runStep } from "../experts/step.ts";
+import { type Chunk, type Outcome, runQueued, runSegment } from "../experts/step.ts";
 import type { Trace } from "../experts/trace.ts";
 import {
   BUCKETS,
@@ -17,6 +17,12 @@ import type { Loaded } from "./load.ts";
 
 /** Prompt tokens that teach the pool what is wanted: the last ones before the answer. */
 const MARKED_PROMPT_TOKENS = 16;
+/** While experts are missing, so many chunks come to a layer before it is left, so that it is read once for all of them. */
+const MOST_CHUNKS = 16;
+/** What chunks keep while others run: more would be taken from the experts. */
+const SEGMENT_BYTES = 128 * 1024 * 1024;
+/** Tokens submitted ahead of the one whose report is awaited; what is generated in vain after a stop. */
+const QUEUE_DEPTH = 3;
 
 export interface SessionOptions {
   /** Prompt tokens per step, 1 to 256. Changes speed only. */
@@ -36,6 +42,10 @@ export class Session {
   private high = 0;
   private seq = 0;
   private turn = 0;
+  /** Steps wait for it; a task `between` steps holds it. */
+  private gate = Promise.resolve();
+  private gates = 0;
+  private readonly running = new Set<Promise<unknown>>();
   private readonly plans = new Map<string, Plan>();
   private readonly speaker: Speaker;
   private readonly loaded: Loaded;
@@ -58,7 +68,7 @@ export class Session {
 
   /** Records the plans of short prompts and of answers, so that the device compiles their kernels before anybody waits for them. */
   prepare(): void {
-    for (const form of ["many", "one"] as const) this.plan(form, 1);
+    for (const form of ["many", "one"] as const) this.plan(form, 1, 0);
   }
 
   /** Forgets everything. */
@@ -94,60 +104,192 @@ export class Session {
       );
     this.turn++;
     let report: Report | undefined;
-    for (let begin = 0; begin < prompt.length; begin += this.chunk) {
-      const ids = prompt.slice(begin, begin + this.chunk);
-      const left = prompt.length - begin - ids.length;
-      const marked = Math.max(0, Math.min(ids.length, MARKED_PROMPT_TOKENS - left));
-      report = await this.step("many", ids, left === 0 ? sample : null, marked, signal);
+    for (let begin = 0, segment = 0; begin < prompt.length; segment++) {
+      const end = Math.min(prompt.length, begin + this.chunk * this.chunksAtOnce());
+      const parts: Part[] = [];
+      for (let at = begin; at < end; at += this.chunk) {
+        const ids = prompt.slice(at, Math.min(at + this.chunk, end));
+        const left = prompt.length - at - ids.length;
+        const marked = Math.max(0, Math.min(ids.length, MARKED_PROMPT_TOKENS - left));
+        parts.push({ ids, sample: left === 0 ? sample : null, marked });
+      }
+      report = await this.run("many", parts, segment, signal);
+      begin = end;
     }
     return report!;
   }
 
   /** Runs one generated token; the report holds the next. */
   decode(id: number, sample: Sampling | null, signal?: AbortSignal): Promise<Report> {
-    return this.step("one", [id], sample, 1, signal);
+    return this.run("one", [{ ids: [id], sample, marked: 1 }], 0, signal);
   }
 
-  private async step(
-    form: Form,
-    ids: readonly number[],
-    sample: Sampling | null,
-    marked: number,
-    signal?: AbortSignal,
-  ) {
+  /**
+   * Runs a generated token and those that follow from it, at most `limit`; yields each next one. Where nothing can be missing, tokens are queued on the device
+   * ahead of what was yielded; those that nobody takes do not count.
+   */
+  async *generate(id: number, sample: Sampling, limit: number, signal?: AbortSignal): AsyncGenerator<number, void> {
+    const queue: Promise<Report>[] = [];
+    let next = id;
+    let submitted = 0;
+    try {
+      for (let count = 0; count < limit; count++) {
+        signal?.throwIfAborted();
+        await this.open();
+        while (this.mayQueue && submitted < limit && queue.length < QUEUE_DEPTH) {
+          const tokens = queue.length === 0 ? Uint32Array.of(next) : ("sampled" as const);
+          queue.push(this.enqueue(tokens, this.position + queue.length, sample));
+          submitted++;
+        }
+        const queued = queue.shift();
+        const report = queued ? await queued : await this.decode(next, sample, signal);
+        if (queued) this.accept([next], sample, report);
+        else submitted++;
+        next = report.token;
+        yield next;
+      }
+    } finally {
+      await Promise.allSettled(queue);
+    }
+  }
+
+  /** Runs `task` when no step is under way, in the middle of an answer too; steps wait until it is done. */
+  async between<T>(task: () => Promise<T>): Promise<T> {
+    const before = this.gate;
+    this.gates++;
+    let open = () => {};
+    this.gate = new Promise((resolve) => {
+      open = resolve;
+    });
+    try {
+      await before;
+      await Promise.allSettled(this.running);
+      return await task();
+    } finally {
+      this.gates--;
+      open();
+    }
+  }
+
+  /** Runs chunks that follow what is cached, together. */
+  private async run(form: Form, parts: readonly Part[], segment: number, signal?: AbortSignal): Promise<Report> {
     signal?.throwIfAborted();
-    const plan = this.plan(form, ids.length);
-    const position = this.ids.length;
-    const step = { seq: this.seq++, position, count: ids.length, tokens: Uint32Array.from(ids), sample, marked };
-    this.high = Math.max(this.high, position + ids.length);
-    const report = await runStep(plan, step, this.loaded.pool, signal);
+    await this.open();
+    const begin = this.position;
+    let position = begin;
+    const chunks = parts.map(({ ids, sample, marked }, index): Chunk => {
+      const step = { seq: this.seq++, position, count: ids.length, tokens: Uint32Array.from(ids), sample, marked };
+      position += ids.length;
+      return { plan: this.plan(form, ids.length, index), step };
+    });
+    this.high = Math.max(this.high, position);
+    const outcomes = await this.track(runSegment(chunks, this.loaded.pool, signal));
+    const { report } = outcomes.at(-1)!;
+    this.accept(
+      parts.flatMap(({ ids }) => ids),
+      parts.at(-1)!.sample,
+      report,
+    );
+    await this.tapped(form, chunks, outcomes, segment);
+    return report;
+  }
+
+  /** Submits a token behind others. */
+  private enqueue(tokens: Uint32Array | "sampled", position: number, sample: Sampling): Promise<Report> {
+    const step = { seq: this.seq++, position, count: 1, tokens, sample, marked: 1 };
+    this.high = Math.max(this.high, position + 1);
+    return this.track(runQueued({ plan: this.plan("one", 1, 0), step }, this.loaded.pool!));
+  }
+
+  /** What the session holds from now on. */
+  private accept(ids: readonly number[], sample: Sampling | null, report: Report): void {
     if (sample && !report.finite)
       throw new MixtabError(
         "not-finite",
         "The model computed numbers that are not finite. Its weights may be damaged: delete the stored model and load it again.",
       );
     this.ids.push(...ids);
-
-    const { taps = "none", trace, onTaps } = this.options;
-    if (taps !== "none") {
-      const tapped = await plan.taps();
-      const { pool } = this.loaded;
-      if (pool) trace?.add(this.turn, form === "one" ? 1 : 0, position, tapped, ids.length, pool);
-      onTaps?.(tapped, ids.length);
-    }
-    return report;
   }
 
-  /** The plan for a form and count, recorded on first use. */
-  private plan(form: Form, count: number): Plan {
-    const bucket: Bucket = form === "one" ? 1 : BUCKETS.find((size) => size > 1 && size >= count)!;
-    const key = `${form} ${bucket}`;
+  private async tapped(form: Form, chunks: readonly Chunk[], outcomes: readonly Outcome[], segment: number) {
+    const { taps = "none", trace, onTaps } = this.options;
+    const { pool } = this.loaded;
+    if (taps === "none") return;
+    for (const [index, { plan, step }] of chunks.entries()) {
+      const found = await plan.taps();
+      const { passes } = outcomes[index]!;
+      if (pool)
+        trace?.add({
+          turn: this.turn,
+          phase: form === "one" ? 1 : 0,
+          position: step.position,
+          segment,
+          chunk: index,
+          taps: found,
+          count: step.count,
+          passOf: (layer, expert) => passes.get(layer)?.get(expert) ?? 0,
+          wasResident: (layer, expert) => pool.wasResident(layer, expert),
+        });
+      onTaps?.(found, step.count);
+    }
+  }
+
+  /** Taps are of the last step, so that nothing may follow it before they are read; a token must fit one submission. */
+  private get mayQueue(): boolean {
+    const { pool } = this.loaded;
+    if (!pool || pool.mode !== "queued" || (this.options.taps ?? "none") !== "none" || this.closed) return false;
+    return pool.until(this.plan("one", 1, 0), 0) === pool.layers;
+  }
+
+  /** Chunks of a segment: many only while experts may be missing. */
+  private chunksAtOnce(): number {
+    const { pool, spec } = this.loaded;
+    if (!pool || pool.residentExperts === spec.experts!.layers * spec.experts!.experts) return 1;
+    const bytes = 4 * this.bucket(this.chunk) * spec.width * (3 + spec.experts!.top);
+    return Math.max(1, Math.min(MOST_CHUNKS, Math.floor(SEGMENT_BYTES / bytes)));
+  }
+
+  private get closed(): boolean {
+    return this.gates > 0;
+  }
+
+  /** Waits while a task runs `between`. */
+  private async open(): Promise<void> {
+    for (let gate: Promise<void> | undefined; gate !== this.gate; ) {
+      gate = this.gate;
+      await gate;
+    }
+  }
+
+  private track<T>(step: Promise<T>): Promise<T> {
+    this.running.add(step);
+    const done = () => this.running.delete(step);
+    step.then(done, done);
+    return step;
+  }
+
+  private bucket(count: number): Bucket {
+    return BUCKETS.find((size) => size > 1 && size >= count)!;
+  }
+
+  /** The plan for a form, a count and a place in the segment, recorded on first use. */
+  private plan(form: Form, count: number, chunk: number): Plan {
+    const bucket: Bucket = form === "one" ? 1 : this.bucket(count);
+    const key = `${form} ${bucket} ${chunk}`;
     let plan = this.plans.get(key);
     if (!plan) {
-      const { spec, model } = this.loaded;
-      plan = this.speaker.record(form, bucket, (ops) => spec.say(ops, model), this.options.taps);
+      const { spec, model, ahead } = this.loaded;
+      const options = { taps: this.options.taps, chunk, ahead: form === "one" ? ahead : 0 };
+      plan = this.speaker.record(form, bucket, (ops) => spec.say(ops, model), options);
       this.plans.set(key, plan);
     }
     return plan;
   }
+}
+
+/** A chunk to run. */
+interface Part {
+  readonly ids: readonly number[];
+  readonly sample: Sampling | null;
+  readonly marked: number;
 }

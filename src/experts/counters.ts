@@ -12,6 +12,10 @@ export class Counters {
   bytesFromNetwork = 0;
   passes = 0;
   stalledMs = 0;
+  prefetches = 0;
+  usefulPrefetchBytes = 0;
+  wastedPrefetchBytes = 0;
+  latePrefetchBytes = 0;
 
   uploaded(bytes: number, from: Origin): void {
     this.uploads++;

@@ -1,56 +1,96 @@
 import { assert } from "../base/assert.ts";
-import { hasBit, members } from "../base/bits.ts";
+import { hasBit, members, wordsOf } from "../base/bits.ts";
 import { release } from "../base/release.ts";
-import { type Mark, NONE, type Plan, type Report, type Slots } from "../ops/ops.ts";
+import { NONE, type Plan, type Report, type Slots } from "../ops/ops.ts";
 import { Counters, type Origin } from "./counters.ts";
+import { Delivery, type Shelf } from "./delivery.ts";
+import { type Mode, Modes } from "./modes.ts";
+import { Pace } from "./pace.ts";
 import { DecayedCounts } from "./policy.ts";
+import { Prefetch } from "./prefetch.ts";
+import { Residency, type Shape } from "./residency.ts";
+import type { Chunk } from "./step.ts";
 
-/** Reads the record of an expert into memory that becomes the pool's. Rejects with the signal's reason when aborted. */
+/**
+ * Reads the record of an expert and gives its bytes to `accept`, which may keep them; what it accepted is void unless the promise resolves. Rejects with
+ * the signal's reason when aborted.
+ */
 export type ReadExpert = (
   layer: number,
   expert: number,
+  accept: (offset: number, bytes: Uint8Array<ArrayBuffer>) => void,
   signal?: AbortSignal,
-) => Promise<{ readonly bytes: Uint8Array<ArrayBuffer>; readonly from: Origin }>;
+) => Promise<Origin>;
+
+export interface PoolOptions {
+  /** Records that may be in JS memory together. Default 1. */
+  readonly readsAtOnce?: number;
+  /** Whether guesses of later layers' experts are read ahead. Default false. */
+  readonly prefetch?: boolean;
+  /** How tokens are run; default: chosen from token to token. */
+  readonly mode?: Mode | "auto";
+  /** Ends what is read ahead. */
+  readonly signal?: AbortSignal;
+}
 
 /**
- * The expert pool: which expert lies in which slot. The only owner of the slots' table and owners. An expert is known here by its
- * number, layer * E + expert, which is also what its slot's owner says.
+ * The expert pool: which expert lies in which slot. The only owner of the slots' table and owners. An expert is known here by its number, layer * E + expert,
+ * which is also what its slot's owner says.
  */
 export class Pool {
   readonly slots: Slots;
   readonly prefill = new Counters();
   readonly decode = new Counters();
+  readonly pace = new Pace();
 
-  private readonly top: number;
+  private readonly shape: Shape;
+  private readonly residency: Residency;
+  private readonly policy: DecayedCounts;
+  private readonly modes: Modes;
+  private readonly ahead: Prefetch | null;
   private readonly read: ReadExpert;
   private readonly readsAtOnce: number;
-  private readonly counts: DecayedCounts;
-  /** Expert number -> slot. */
-  private readonly resident = new Map<number, number>();
-  private readonly residentOfLayer: number[];
-  private readonly free: number[];
-  /** Reports of a step arrive once per submission; each layer is touched once. */
-  private touched = { seq: -1, layers: 0 };
+  private readonly signal: AbortSignal | undefined;
   /** Of the current step, by layer: bits of the experts that were not there when they were first wanted. */
   private readonly missed = new Map<number, Uint32Array>();
 
-  /**
-   * `top`: experts per token, the floor below which a layer is not robbed where the slots allow it. `readsAtOnce`: records that may
-   * be in JS memory together.
-   */
-  constructor(slots: Slots, top: number, read: ReadExpert, readsAtOnce = 1) {
+  /** `top`: experts per token. */
+  constructor(slots: Slots, top: number, read: ReadExpert, options: PoolOptions = {}) {
+    const { readsAtOnce = 1, prefetch = false, mode = "auto" } = options;
     assert(slots.count >= top, "the slots hold the experts of one token and layer");
     this.slots = slots;
-    this.top = top;
+    this.shape = { layers: slots.layers, experts: slots.experts, top };
+    this.policy = new DecayedCounts(this.shape);
+    this.residency = new Residency(this.shape, slots.count, this.policy);
+    this.modes = new Modes(slots.layers, mode);
+    this.ahead = prefetch ? new Prefetch(this.shape, this.decode) : null;
     this.read = read;
     this.readsAtOnce = readsAtOnce;
-    this.counts = new DecayedCounts(slots.layers * slots.experts);
-    this.residentOfLayer = Array.from({ length: slots.layers }, () => 0);
-    this.free = Array.from({ length: slots.count }, (_, index) => slots.count - 1 - index);
+    this.signal = options.signal;
+  }
+
+  /** MoE layers. */
+  get layers(): number {
+    return this.shape.layers;
+  }
+
+  /** Of a set of a layer's experts. */
+  get words(): number {
+    return wordsOf(this.shape.experts);
   }
 
   get residentExperts(): number {
-    return this.resident.size;
+    return this.residency.size;
+  }
+
+  /** How the next token is run. */
+  get mode(): Mode {
+    return this.modes.choose(this.residency.complete);
+  }
+
+  /** Share of the wanted experts that a layer's guesses named, one layer before; empty without prefetch. */
+  get recall(): readonly number[] {
+    return this.ahead?.recall ?? [];
   }
 
   /** Whether an expert was resident when the last step first wanted it. */
@@ -64,105 +104,172 @@ export class Pool {
     return plan.form === "one" ? this.decode : this.prefill;
   }
 
-  /**
-   * How far to run from a mark in one submission: a token, and anything when every expert is resident, to the end; a chunk with
-   * experts missing to the end of the next MoE layer, since what follows a stall would run idle.
-   */
-  span(plan: Plan, from: Mark): Mark {
-    const { layers, experts } = this.slots;
-    if (plan.form === "one" || this.resident.size === layers * experts) return plan.end;
-    for (let layer = 0; layer < layers - 1; layer++) if (plan.after(layer) > from) return plan.after(layer);
-    return plan.end;
+  /** MoE layers that are behind a step after its next submission, when `passed` are. */
+  until(plan: Plan, passed: number): number {
+    const { layers } = this.shape;
+    const most = passed + this.pace.layers(plan, layers);
+    if (this.residency.complete) return Math.min(layers, most);
+    // What follows a stall runs idle, which in a chunk is not cheap.
+    if (plan.form === "many") return passed + 1;
+    return Math.min(layers, most, passed + this.modes.group());
   }
 
-  /** Takes note of what a report says was wanted, in layer order up to the stall, once per step and layer. */
-  touch(plan: Plan, report: Report): void {
-    const counters = this.counters(plan);
-    counters.passes++;
-    if (report.seq !== this.touched.seq) {
-      this.touched = { seq: report.seq, layers: 0 };
-      this.missed.clear();
-      this.counts.nextToken();
+  /** A step begins, or the chunks of a segment, which count as one. */
+  beginStep(): void {
+    this.missed.clear();
+    this.ahead?.begin();
+    this.residency.nextToken();
+  }
+
+  /** Takes note of what a layer wanted and of what of it (and of what else it needs) was not there. */
+  note(counters: Counters, layer: number, wanted: Uint32Array, pending?: Uint32Array): void {
+    for (const expert of members(wanted)) {
+      const id = this.id(layer, expert);
+      this.residency.touch(id);
+      const hit = !pending || !hasBit(pending, expert);
+      if (hit) counters.hits++;
+      this.ahead?.used(id, hit);
     }
-    const { layers, experts } = this.slots;
-    const ran = report.stall === NONE ? layers : report.stall + 1;
-    for (let layer = this.touched.layers; layer < ran; layer++) {
-      const wanted = members(report.wanted[layer]!);
-      if (report.stall === NONE && wanted.length === 0) break;
-      for (const expert of wanted) {
-        this.counts.touch(layer * experts + expert);
-        if (layer !== report.stall || !hasBit(report.pending, expert)) counters.hits++;
-      }
-      if (layer === report.stall) {
-        this.missed.set(layer, report.pending);
-        counters.misses += members(report.pending).length;
-      }
-      this.touched.layers = layer + 1;
+    this.ahead?.compare(layer, wanted);
+    if (!pending) return;
+    this.missed.set(layer, pending);
+    counters.misses += members(pending).length;
+  }
+
+  /** Takes note of a report's guesses about layers from `end` on. */
+  guessed(report: Report, end: number): void {
+    this.ahead?.hear(report.guesses, end);
+  }
+
+  /** Chunks have come to their end. */
+  finished(chunks: readonly Chunk[]): void {
+    for (const { plan, step } of chunks) {
+      this.counters(plan).tokens += step.count;
+      if (plan.form === "one") this.modes.note(this.missed.size);
     }
   }
 
-  /**
-   * Makes room for and uploads as many pending experts of a stalled layer as the slots hold, and rewrites table and owner of those
-   * already here. None of them is evicted for another. A failed read or an abort rejects; what was uploaded stays.
-   */
-  async bring(plan: Plan, layer: number, pending: Uint32Array, signal?: AbortSignal): Promise<void> {
-    const began = performance.now();
-    const { experts, count } = this.slots;
-    const wanted = members(pending);
-    const here = wanted.filter((expert) => this.resident.has(layer * experts + expert));
-    for (const expert of here) this.announce(layer, expert, this.resident.get(layer * experts + expert)!);
-    const missing = wanted.filter((expert) => !here.includes(expert)).slice(0, count - here.length);
-
-    const needed = new Set(wanted.map((expert) => layer * experts + expert));
-    const places = missing.map((expert) => ({ expert, slot: this.free.pop() ?? this.evict(needed) }));
-    const queue = places.values();
-    const failures: unknown[] = [];
-    const work = async () => {
-      for (const { expert, slot } of queue) {
-        try {
-          if (failures.length > 0) throw failures[0];
-          signal?.throwIfAborted();
-          const { bytes, from } = await this.read(layer, expert, signal);
-          this.slots.write(slot, bytes);
-          this.settle(layer, expert, slot);
-          this.counters(plan).uploaded(bytes.length, from);
-          release(bytes);
-        } catch (error) {
-          failures.push(error);
-          this.free.push(slot);
-        }
-      }
+  /** Starts to bring what chunks wait for at a layer, and rewrites table and owner of what is here. */
+  deliver(counters: Counters, layer: number, pending: Uint32Array, signal: AbortSignal | undefined): Delivery {
+    for (const expert of members(pending)) {
+      const id = this.id(layer, expert);
+      const slot = this.residency.slotOf(id);
+      if (slot !== NONE) this.announce(id, slot);
+    }
+    const shelf: Shelf = {
+      slotOf: (id) => this.residency.slotOf(id),
+      reserve: (id, needed) => this.reserve(id, needed),
+      vacate: (id) => this.vacate(id),
+      cancel: (slot) => this.residency.cancel(slot),
+      fetch: (id, slot) => this.fetch(id, slot, counters, signal),
+      underWay: (id) => this.ahead?.underWay(id),
     };
-    await Promise.all(Array.from({ length: this.readsAtOnce }, work));
-    this.counters(plan).stalledMs += performance.now() - began;
-    if (failures.length > 0) throw failures[0];
+    return new Delivery(shelf, { layer, experts: this.shape.experts, pending }, this.readsAtOnce, signal);
   }
 
-  /** Frees the slot of the least useful expert that is not needed: owner first, so that no kernel trusts it any more. */
-  private evict(needed: ReadonlySet<number>): number {
-    const { experts, layers, count } = this.slots;
-    const layerOf = (expert: number) => Math.floor(expert / experts);
-    const spared = [...this.resident.keys()].filter((expert) => !needed.has(expert));
-    const floor = count >= layers * this.top ? this.top : 0;
-    const rich = spared.filter((expert) => this.residentOfLayer[layerOf(expert)]! > floor);
-    const victim = this.counts.victim(rich) ?? this.counts.victim(spared);
-    assert(victim !== undefined, "a slot that is not needed can be freed");
-    const slot = this.resident.get(victim)!;
-    this.resident.delete(victim);
-    this.residentOfLayer[layerOf(victim)]!--;
-    this.slots.own(slot, NONE);
-    this.slots.map(layerOf(victim), victim % experts, NONE);
+  /** While a step runs on from a layer: reads what the next layers will probably want, into free slots or those of experts that are not used. */
+  prefetch(layer: number): void {
+    const { ahead, policy, residency } = this;
+    if (!ahead) return;
+    for (const id of ahead.candidates(layer, (id) => residency.slotOf(id) !== NONE)) {
+      // What is in demand must always find a slot.
+      if (ahead.held + this.shape.top >= this.slots.count) return;
+      const spared = (other: number) => policy.heat(other) >= COLD || Math.floor(other / this.shape.experts) === layer;
+      const slot = this.take(id, spared);
+      if (slot === undefined) return;
+      ahead.start(id, () => this.fetch(id, slot, this.decode, this.signal));
+    }
+  }
+
+  /** Waits for what is read ahead. */
+  async quiet(): Promise<void> {
+    await this.ahead?.quiet();
+  }
+
+  /**
+   * Changes the number of slots, between two steps; the most useful experts stay. Errors: out-of-memory, after which everything is as before.
+   */
+  async resize(count: number): Promise<void> {
+    assert(count >= this.shape.top, "the slots hold the experts of one token and layer");
+    await this.quiet();
+    const before = this.slots.count;
+    if (count >= before) {
+      await this.slots.resize(count);
+      for (let slot = before; slot < count; slot++) this.slots.own(slot, NONE);
+      this.residency.grow(count);
+      return;
+    }
+    const { evicted, moved, commit } = this.residency.shrink(count);
+    await this.slots.resize(count, moved);
+    for (const id of evicted) {
+      const slot = this.residency.slotOf(id);
+      if (slot < count) this.slots.own(slot, NONE);
+      this.map(id, NONE);
+      this.ahead?.evicted(id);
+    }
+    commit();
+    for (const { id, to } of moved) this.announce(id, to);
+  }
+
+  private id(layer: number, expert: number): number {
+    return layer * this.shape.experts + expert;
+  }
+
+  /** A slot for what is in demand, if possible not that of what was just read ahead. */
+  private reserve(id: number, needed: (id: number) => boolean): number | undefined {
+    const { ahead } = this;
+    const kept = ahead && this.take(id, (other) => needed(other) || ahead.isAwaited(other));
+    return kept ?? this.take(id, needed);
+  }
+
+  /** Owner first, so that no kernel trusts the slot any more. */
+  private take(id: number, needed: (id: number) => boolean): number | undefined {
+    const place = this.residency.reserve(id, needed);
+    if (place && place.evicted !== NONE) this.forget(place.evicted, place.slot);
+    return place?.slot;
+  }
+
+  private vacate(id: number): number {
+    const slot = this.residency.vacate(id);
+    this.forget(id, slot);
     return slot;
   }
 
-  private settle(layer: number, expert: number, slot: number): void {
-    this.resident.set(layer * this.slots.experts + expert, slot);
-    this.residentOfLayer[layer]!++;
-    this.announce(layer, expert, slot);
+  private forget(id: number, slot: number): void {
+    this.slots.own(slot, NONE);
+    this.map(id, NONE);
+    this.ahead?.evicted(id);
   }
 
-  private announce(layer: number, expert: number, slot: number): void {
-    this.slots.own(slot, layer * this.slots.experts + expert);
-    this.slots.map(layer, expert, slot);
+  private async fetch(id: number, slot: number, counters: Counters, signal: AbortSignal | undefined): Promise<void> {
+    const { experts } = this.shape;
+    let bytes = 0;
+    const accept = (offset: number, data: Uint8Array<ArrayBuffer>) => {
+      this.slots.write(slot, offset, data);
+      bytes = Math.max(bytes, offset + data.length);
+      release(data);
+    };
+    try {
+      const from = await this.read(Math.floor(id / experts), id % experts, accept, signal);
+      counters.uploaded(bytes, from);
+    } catch (error) {
+      this.residency.cancel(slot);
+      throw error;
+    }
+    this.residency.settle(id, slot);
+    this.announce(id, slot);
+    this.ahead?.arrived(id, bytes);
+  }
+
+  private announce(id: number, slot: number): void {
+    this.slots.own(slot, id);
+    this.map(id, slot);
+  }
+
+  private map(id: number, slot: number): void {
+    this.slots.map(Math.floor(id / this.shape.experts), id % this.shape.experts, slot);
   }
 }
+
+/** An expert whose decayed count is below this may go for a mere guess. */
+const COLD = 1;

@@ -51,6 +51,25 @@ export class Device {
     return buffer;
   }
 
+  /** As `buffer`, but waits for what the GPU says of it. Errors: out-of-memory; nothing is left behind. */
+  async verifiedBuffer(label: string, bytes: number, usage: GPUBufferUsageFlags): Promise<GPUBuffer> {
+    this.gpu.pushErrorScope("out-of-memory");
+    const buffer = this.gpu.createBuffer({ label, size: bytes, usage });
+    const error = await this.gpu.popErrorScope();
+    if (error) {
+      buffer.destroy();
+      throw outOfMemory(label, bytes, error);
+    }
+    this.buffers.add(buffer);
+    return buffer;
+  }
+
+  /** Gives a buffer back, as soon as what was submitted with it is done. */
+  release(buffer: GPUBuffer): void {
+    this.buffers.delete(buffer);
+    buffer.destroy();
+  }
+
   /** What `settled` waits for; a rejection is thrown there, before the errors that follow from it. */
   check(work: Promise<unknown>): void {
     this.checks.push(work.catch((error) => this.faults.unshift(asError(error))));

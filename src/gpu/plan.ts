@@ -15,7 +15,12 @@ export class Memory {
   }
 }
 
-export type Operand = Memory | GPUBuffer;
+/** A buffer that another may take the place of; plans that use it are linked anew then. */
+export interface Place {
+  readonly place: () => GPUBuffer;
+}
+
+export type Operand = Memory | GPUBuffer | Place;
 
 interface Recorded {
   readonly kernel: Kernel;
@@ -28,7 +33,9 @@ interface Recorded {
 interface Dispatch {
   readonly pipeline: GPUComputePipeline;
   readonly state: Access;
-  readonly operands: GPUBindGroup;
+  operands: GPUBindGroup;
+  /** Binds anew what lies in a `Place`; null where nothing does. */
+  readonly rebind: (() => GPUBindGroup) | null;
   readonly x: number;
   readonly y: number;
 }
@@ -36,7 +43,10 @@ interface Dispatch {
 /** What a model says, in order: kernels over activations that are symbols until `link`. */
 export class Recording {
   private readonly dispatches: Recorded[] = [];
+  private readonly firstUse = new Map<Memory, number>();
   private readonly lastUse = new Map<Memory, number>();
+  private readonly cuts: number[] = [];
+  private readonly lasting = new Set<Memory>();
 
   /** The place after the last dispatch. */
   get mark(): number {
@@ -61,30 +71,56 @@ export class Recording {
 
   /** Keeps an activation alive up to the last dispatch so far. */
   hold(operand: Operand): void {
-    if (operand instanceof Memory) this.lastUse.set(operand, this.dispatches.length - 1);
+    if (!(operand instanceof Memory)) return;
+    const index = this.dispatches.length - 1;
+    if (!this.firstUse.has(operand)) this.firstUse.set(operand, index);
+    this.lastUse.set(operand, index);
   }
 
-  /** Gives each activation a buffer from its first use to its last, and makes pipelines and bind groups. */
-  link(device: Device, pipelines: Pipelines, arena: Arena): Dispatch[] {
-    const { take, give } = arena.lease();
+  /** Here the plan may stand while others run: what is alive lies in memory of its own. So does what `outlasts`. */
+  cut(): void {
+    this.cuts.push(this.mark);
+  }
+
+  outlasts(memory: Memory): void {
+    this.lasting.add(memory);
+  }
+
+  /**
+   * Gives each activation a buffer from its first use to its last, and makes pipelines and bind groups. `shared` serves all plans, `own` those of which
+   * only one stands in the middle of a step.
+   */
+  link(device: Device, pipelines: Pipelines, shared: Arena, own: Arena): Dispatch[] {
+    const leases = { shared: shared.lease(), own: own.lease() };
+    const lives = (memory: Memory) => {
+      const [first, last] = [this.firstUse.get(memory)!, this.lastUse.get(memory)!];
+      return this.lasting.has(memory) || this.cuts.some((cut) => first < cut && cut <= last)
+        ? leases.own
+        : leases.shared;
+    };
     const places = new Map<Memory, GPUBuffer>();
     const ending: Memory[][] = this.dispatches.map(() => []);
     for (const [memory, index] of this.lastUse) ending[index]!.push(memory);
     return this.dispatches.map(({ kernel, constants, operands, x, y }, index) => {
-      const buffers = Object.keys(kernel.bindings).map((name) => {
+      const bound = Object.keys(kernel.bindings).map((name) => {
         const operand = defined(operands[name], `${kernel.name}'s ${name}`);
         if (!(operand instanceof Memory)) return operand;
-        const buffer = places.get(operand) ?? take(operand.bytes);
+        const buffer = places.get(operand) ?? lives(operand).take(operand.bytes);
         places.set(operand, buffer);
         return buffer;
       });
-      for (const memory of ending[index]!) give(defined(places.get(memory), "the place of what ends"));
-      const group = device.gpu.createBindGroup({
-        label: kernel.name,
-        layout: pipelines.layout(kernel),
-        entries: buffers.map((buffer, binding) => ({ binding, resource: { buffer } })),
-      });
-      return { pipeline: pipelines.get(kernel, constants), state: kernel.state, operands: group, x, y };
+      for (const memory of ending[index]!) lives(memory).give(defined(places.get(memory), "the place of what ends"));
+      const bind = () =>
+        device.gpu.createBindGroup({
+          label: kernel.name,
+          layout: pipelines.layout(kernel),
+          entries: bound.map((operand, binding) => ({
+            binding,
+            resource: { buffer: "place" in operand ? operand.place() : operand },
+          })),
+        });
+      const rebind = bound.some((operand) => "place" in operand) ? bind : null;
+      return { pipeline: pipelines.get(kernel, constants), state: kernel.state, operands: bind(), rebind, x, y };
     });
   }
 }

@@ -1,6 +1,7 @@
 import { assert, defined } from "../base/assert.ts";
 import { MixtabError } from "../base/errors.ts";
 import type { Device } from "./device.ts";
+import type { Place } from "./plan.ts";
 
 /** More than this the expert kernels cannot bind. */
 const MAX_PAGES = 4;
@@ -8,51 +9,106 @@ const MAX_PAGES = 4;
 const NONE = 0xffffffff;
 
 /**
- * Slots of `bytes` each, in up to four buffers ("pages") of equal size, and the directory that `resolve.wgsl` reads: slots, slots per page,
- * words per slot, 0, then the table [layers, experts] and the owner of each slot. Errors: out-of-memory.
+ * Slots of `bytes` each, in up to four buffers ("pages"), and the directory that `resolve.wgsl` reads: slots, slots per page, words per slot, 0, then the
+ * table [layers, experts] and the owner of each slot. All pages but the last are full; a page is as large as a quarter of all experts, or as the device
+ * allows. `onResize`: plans must bind the pages anew. Errors: out-of-memory.
  */
-export function makeSlots(device: Device, count: number, bytes: number, layers: number, experts: number) {
-  const perPage = Math.floor(device.maxBufferBytes / bytes);
-  if (perPage * MAX_PAGES < count)
-    throw new MixtabError(
-      "out-of-memory",
-      `This GPU takes at most ${perPage * MAX_PAGES} experts of ${bytes} bytes, and ${count} were asked for. Choose a smaller budget.`,
-    );
-  const pageCount = Math.max(1, Math.ceil(count / perPage));
-  const slotsPerPage = Math.ceil(count / pageCount);
+export function makeSlots(
+  device: Device,
+  { count, bytes, layers, experts }: { count: number; bytes: number; layers: number; experts: number },
+  onResize: () => void,
+) {
+  const quarter = Math.ceil(Math.max(count, layers * experts) / MAX_PAGES);
+  const perPage = Math.min(Math.floor(device.maxBufferBytes / bytes), quarter);
+  const most = Math.min(perPage * MAX_PAGES, layers * experts);
   const { queue } = device.gpu;
-  const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_DST;
-  const pages = Array.from({ length: pageCount }, (_, page) =>
-    device.buffer("experts", Math.min(slotsPerPage, count - page * slotsPerPage) * bytes, usage),
-  );
+  const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_DST | GPUBufferUsage.COPY_SRC;
+  /** Slots of each page, of `total`. */
+  const split = (total: number) =>
+    Array.from({ length: Math.ceil(total / perPage) }, (_, page) => Math.min(perPage, total - page * perPage));
+  check(count);
+  let pages = split(count).map((slots) => device.buffer("experts", slots * bytes, usage));
+  let now = count;
 
-  const head = [count, slotsPerPage, bytes / 4, 0];
+  const head = [count, perPage, bytes / 4, 0];
   const ownersAt = head.length + layers * experts;
-  const words = new Uint32Array(ownersAt + count).fill(NONE);
+  const words = new Uint32Array(ownersAt + Math.max(count, most)).fill(NONE);
   words.set(head);
   const directory = device.buffer("where experts lie", words.byteLength, usage);
   queue.writeBuffer(directory, 0, words);
   const put = (word: number, value: number) => queue.writeBuffer(directory, 4 * word, new Uint32Array([value]));
 
+  function check(total: number): void {
+    if (total > perPage * MAX_PAGES)
+      throw new MixtabError(
+        "out-of-memory",
+        `This GPU takes at most ${perPage * MAX_PAGES} experts of ${bytes} bytes, and ${total} were asked for. Choose a smaller budget.`,
+      );
+  }
+
+  const whereIs = (slot: number) => ({ page: Math.floor(slot / perPage), offset: (slot % perPage) * bytes });
+
   return {
-    count,
+    get count() {
+      return now;
+    },
+    most,
     bytes,
     layers,
     experts,
-    pages,
     directory,
-    write(slot: number, record: Uint8Array<ArrayBuffer>): void {
-      assert(slot < count && record.length <= bytes && record.length % 4 === 0, "a record fits its slot");
-      const page = defined(pages[Math.floor(slot / slotsPerPage)], "the slot's page");
-      queue.writeBuffer(page, (slot % slotsPerPage) * bytes, record);
+    get pageBytes() {
+      return pages.reduce((sum, { size }) => sum + size, 0);
+    },
+    /** What the kernels bind as that page; absent ones are another. */
+    page: (index: number): Place => ({ place: () => defined(pages[index] ?? pages[0], "a page") }),
+
+    write(slot: number, offset: number, data: Uint8Array<ArrayBuffer>): void {
+      assert(slot < now && offset + data.length <= bytes, "a record fits its slot");
+      assert(offset % 4 === 0 && data.length % 4 === 0, "a record is written in words");
+      const at = whereIs(slot);
+      queue.writeBuffer(defined(pages[at.page], "the slot's page"), at.offset + offset, data);
     },
     own(slot: number, owner: number): void {
-      assert(slot < count, `slot ${slot} is one of ${count}`);
+      assert(slot < now, `slot ${slot} is one of ${now}`);
       put(ownersAt + slot, owner);
     },
     map(layer: number, expert: number, slot: number): void {
       assert(layer < layers && expert < experts, `expert ${expert} of layer ${layer} has a place in the table`);
       put(head.length + layer * experts + expert, slot);
+    },
+
+    async resize(total: number, moves: readonly { readonly from: number; readonly to: number }[] = []): Promise<void> {
+      check(total);
+      const [before, after] = [split(now), split(total)];
+      const next: GPUBuffer[] = [];
+      const made: GPUBuffer[] = [];
+      try {
+        for (const [page, slots] of after.entries()) {
+          const known = slots === before[page] ? pages[page] : undefined;
+          if (!known) made.push(await device.verifiedBuffer("experts", slots * bytes, usage));
+          next.push(known ?? made.at(-1)!);
+        }
+      } catch (error) {
+        for (const buffer of made) device.release(buffer);
+        throw error;
+      }
+      const encoder = device.gpu.createCommandEncoder();
+      for (const [page, buffer] of next.entries()) {
+        const old = pages[page];
+        if (old && old !== buffer) encoder.copyBufferToBuffer(old, 0, buffer, 0, Math.min(old.size, buffer.size));
+      }
+      for (const { from, to } of moves) {
+        const [source, target] = [whereIs(from), whereIs(to)];
+        const [old, buffer] = [defined(pages[source.page], "a page"), defined(next[target.page], "a page")];
+        encoder.copyBufferToBuffer(old, source.offset, buffer, target.offset, bytes);
+      }
+      queue.submit([encoder.finish()]);
+      for (const old of pages) if (!next.includes(old)) device.release(old);
+      pages = next;
+      now = total;
+      put(0, total);
+      onResize();
     },
   };
 }

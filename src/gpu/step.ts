@@ -6,11 +6,11 @@ const IDS_AT = 12;
 const MAX_IDS = 256;
 export const STEP_BYTES = 4 * (IDS_AT + MAX_IDS);
 
-/** Stall word, token, finite, one unused; then the pending set, then the wanted sets. */
+/** Stall word, token, finite, one unused; then the pending set, then the sets wanted and guessed. */
 export const HEAD_BYTES = 16;
 const PENDING_AT = 4;
-const WANTED_AT = 12;
-/** Room for the sets wanted: 1,004 words, as 125 layers of 256 experts have. With the stall word before, a report is 4 KiB. */
+const SETS_AT = 12;
+/** Room for the sets: 1,004 words, as 125 layers of 256 experts have. With the stall word before, a report is 4 KiB. */
 export const STATE_BYTES = 4064;
 
 /** A report: the stall word before the step, 28 bytes unused, the state after it. */
@@ -47,10 +47,10 @@ export function encodeStep(step: StepNumbers, target: ArrayBuffer): number {
   return 4 * (IDS_AT + count);
 }
 
-/** The bytes of state a model with `words` words of wanted sets uses. */
+/** The bytes of state a model with `words` words of sets uses. */
 export function stateBytes(words: number): number {
-  const bytes = 4 * (WANTED_AT + words);
-  assert(bytes <= STATE_BYTES, `the wanted sets of ${words} words fit the report`);
+  const bytes = 4 * (SETS_AT + words);
+  assert(bytes <= STATE_BYTES, `sets of ${words} words fit the report`);
   return bytes;
 }
 
@@ -66,6 +66,6 @@ export function decodeReport(words: Uint32Array) {
     token: state[1]!,
     finite: state[2] !== 0,
     pending: (size: number) => state.slice(PENDING_AT, PENDING_AT + size),
-    wanted: (at: number, size: number) => state.slice(WANTED_AT + at, WANTED_AT + at + size),
+    sets: (at: number, size: number) => state.slice(SETS_AT + at, SETS_AT + at + size),
   };
 }

@@ -11,11 +11,13 @@ import {
   type Bucket,
   type Cache,
   type Form,
+  type Guess,
   type Mark,
   type MoeLayer,
   NONE,
   type Ops,
   type Plan,
+  type RecordOptions,
   type Report,
   type Sampling,
   type Slots,
@@ -63,6 +65,7 @@ interface State {
   finite: boolean;
   pending: Uint32Array;
   wanted: Uint32Array[];
+  guesses: Guess[];
 }
 
 interface Instruction {
@@ -81,8 +84,9 @@ function weights(w: Weight): Float32Array {
 
 /** The reference speaker. Needs nothing but memory: about 12 bytes per 4-bit weight in use. */
 export function cpuSpeaker(): Speaker {
-  const held = { weights: 0, caches: 0, slots: 0, arena: 0 };
-  const state: State = { stall: NONE, token: 0, finite: true, pending: new Uint32Array(0), wanted: [] };
+  const held = { weights: 0, caches: 0, arena: 0 };
+  const pools: CpuSlots[] = [];
+  const state: State = { stall: NONE, token: 0, finite: true, pending: new Uint32Array(0), wanted: [], guesses: [] };
   let yielded = Date.now();
 
   return {
@@ -108,12 +112,13 @@ export function cpuSpeaker(): Speaker {
     },
 
     slots(count, bytes, layers, experts) {
-      held.slots += count * bytes;
-      return makeSlots(count, bytes, layers, experts);
+      const slots = makeSlots(count, bytes, layers, experts);
+      pools.push(slots);
+      return slots;
     },
 
-    record(form, bucket, model, taps = "none") {
-      const recorder = new Recorder(state, bucket, taps);
+    record(form, bucket, model, options = {}) {
+      const recorder = new Recorder(state, bucket, options);
       model(recorder);
       held.arena += recorder.bytes;
       return makePlan(state, form, bucket, recorder, async () => {
@@ -123,26 +128,32 @@ export function cpuSpeaker(): Speaker {
       });
     },
 
-    memory: () => ({ ...held }),
+    memory: () => ({ ...held, slots: pools.reduce((sum, { count, bytes }) => sum + count * bytes, 0) }),
     close() {},
   };
 }
 
 function makeSlots(count: number, bytes: number, layers: number, experts: number): CpuSlots {
-  const records = Array.from({ length: count }, () => new Uint8Array(0));
+  let now = count;
+  const records = new Map<number, Uint8Array>();
   const decoded = new Map<number, { layout: ExpertLayout; expert: Expert }>();
   const table = new Uint32Array(layers * experts).fill(NONE);
-  const owners = new Uint32Array(count).fill(NONE);
+  const owners = new Uint32Array(Math.max(count, layers * experts)).fill(NONE);
   return {
-    count,
+    get count() {
+      return now;
+    },
+    most: layers * experts,
     bytes,
     layers,
     experts,
     table,
     owners,
-    write(slot, record) {
-      assert(slot < count && record.length <= bytes, "a record fits its slot");
-      records[slot] = record.slice();
+    write(slot, offset, data) {
+      assert(slot < now && offset + data.length <= bytes, "a record fits its slot");
+      const record = records.get(slot) ?? new Uint8Array(bytes);
+      record.set(data, offset);
+      records.set(slot, record);
       decoded.delete(slot);
     },
     own(slot, owner) {
@@ -151,10 +162,23 @@ function makeSlots(count: number, bytes: number, layers: number, experts: number
     map(layer, expert, slot) {
       table[layer * experts + expert] = slot;
     },
+    async resize(total, moves = []) {
+      const moved = moves.map(({ from, to }) => ({ to, record: records.get(from)! }));
+      for (const { to, record } of moved) {
+        records.set(to, record);
+        decoded.delete(to);
+      }
+      for (const slot of [...records.keys()]) {
+        if (slot < total) continue;
+        records.delete(slot);
+        decoded.delete(slot);
+      }
+      now = total;
+    },
     expert(slot, layout) {
       const known = decoded.get(slot);
       if (known?.layout === layout) return known.expert;
-      const part = (matrix: Matrix) => decodeMatrix(matrix, records[slot]!);
+      const part = (matrix: Matrix) => decodeMatrix(matrix, records.get(slot)!);
       const expert = { w1: part(layout.w1), w3: part(layout.w3), w2: part(layout.w2) };
       decoded.set(slot, { layout, expert });
       return expert;
@@ -181,12 +205,14 @@ function makePlan(state: State, form: Form, bucket: Bucket, recorder: Recorder, 
       if (from === 0) {
         state.finite = true;
         state.wanted = recorder.layers.map((layer) => new Uint32Array(wordsOf(layer.experts)));
+        state.guesses = [];
       }
       for (const { run, underStall } of instructions.slice(from, to)) if (underStall || state.stall === NONE) run(step);
-      await pause();
-      const { stall, pending, token, finite } = state;
+      const { stall, pending, token, finite, guesses } = state;
       const wanted = state.wanted.map((set) => set.slice());
-      return { seq: step.seq, began: true, stall, pending: pending.slice(), wanted, token, finite };
+      const report = { seq: step.seq, began: true, stall, pending, wanted, guesses: [...guesses], token, finite };
+      await pause();
+      return report;
     },
 
     async taps() {
@@ -202,16 +228,19 @@ class Recorder implements Ops {
   readonly combines: Mark[] = [];
   readonly layers: MoeLayer[] = [];
   readonly tapped = new Map<string, { data: Float32Array | Uint32Array; width: number }>();
+  readonly ahead: number;
   bytes = 0;
 
   private readonly state: State;
   private readonly bucket: number;
   private readonly taps: Taps;
 
-  constructor(state: State, bucket: number, taps: Taps) {
+  /** No two plans share memory here, so it does not matter which chunk a plan is for. */
+  constructor(state: State, bucket: number, { taps = "none", ahead = 0 }: RecordOptions) {
     this.state = state;
     this.bucket = bucket;
     this.taps = taps;
+    this.ahead = ahead;
   }
 
   embed(w: Weight): Tensor {
@@ -318,6 +347,7 @@ class Recorder implements Ops {
     this.push(({ count, marked }) => {
       used.fill(0);
       done.fill(0);
+      state.wanted[index] = new Uint32Array(wordsOf(experts));
       for (let t = 0; t < count; t++) {
         const row = floats(logits).subarray(t * experts, (t + 1) * experts);
         const best = topOf(row, top);
@@ -382,6 +412,17 @@ class Recorder implements Ops {
     }
     this.tap(`router_logits.${index}`, logits);
     return y;
+  }
+
+  guess(x: Tensor, router: Weight, { index, experts, top }: MoeLayer): void {
+    const { state } = this;
+    const from = this.layers.length;
+    const logits = this.linear(x, router);
+    this.push(() => {
+      const guess = new Uint32Array(wordsOf(experts));
+      for (const e of topOf(floats(logits).subarray(0, experts), top)) setBit(guess, e);
+      state.guesses.push({ layer: index, from, experts: guess });
+    });
   }
 
   lastRow(x: Tensor): Tensor {

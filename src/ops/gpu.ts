@@ -23,6 +23,7 @@ import { expertDownMany } from "../kernels/expert_down_many.ts";
 import { expertDownOne } from "../kernels/expert_down_one.ts";
 import { expertUpMany } from "../kernels/expert_up_many.ts";
 import { expertUpOne } from "../kernels/expert_up_one.ts";
+import { guess } from "../kernels/guess.ts";
 import { kvWrite } from "../kernels/kv_write.ts";
 import { lastRow } from "../kernels/last_row.ts";
 import { linearMany } from "../kernels/linear_many.ts";
@@ -46,6 +47,7 @@ import {
   NONE,
   type Ops,
   type Plan,
+  type RecordOptions,
   type Report,
   type Slots,
   type Speaker,
@@ -87,12 +89,22 @@ type GpuSlots = Slots & ReturnType<typeof makeSlots>;
 interface Shared {
   readonly device: Device;
   readonly pipelines: Pipelines;
+  /** What lives between two marks only. */
   readonly arena: Arena;
   readonly runner: Runner;
-  /** The routes of E experts, A per token. They outlive a stall, so they are no part of the arena: a later layer's `resolve` writes its own. */
-  routes(experts: number, top: number): GPUBuffer;
+  /** By chunk of a segment, what outlives a stall. */
+  lasting(chunk: number): Lasting;
+  /** Called when slots lie in other buffers than before. */
+  readonly rebinds: Set<() => void>;
+  readonly lastingBytes: number;
   /** A buffer beside weights, caches, slots and arena. */
   extra(label: string, bytes: number, usage: GPUBufferUsageFlags): GPUBuffer;
+}
+
+interface Lasting {
+  readonly arena: Arena;
+  /** The routes of E experts, A per token: no part of the arena, since a later layer's `resolve` writes its own. */
+  routes(experts: number, top: number): GPUBuffer;
 }
 
 const memoryOf = (x: Tensor): Memory => (x as GpuTensor).memory;
@@ -104,7 +116,8 @@ export async function gpuSpeaker(gpu: GPU | undefined = globalThis.navigator?.gp
 }
 
 function speak(device: Device): GpuSpeaker {
-  const held = { weights: 0, caches: 0, slots: 0, extra: 0 };
+  const held = { weights: 0, caches: 0, extra: 0 };
+  const pools: GpuSlots[] = [];
   const shared = share(device, (bytes) => {
     held.extra += bytes;
   });
@@ -142,20 +155,23 @@ function speak(device: Device): GpuSpeaker {
     },
 
     slots(count, bytes, layers, experts) {
-      const slots = makeSlots(device, count, bytes, layers, experts);
-      held.slots += slots.directory.size + slots.pages.reduce((sum, { size }) => sum + size, 0);
+      const slots = makeSlots(device, { count, bytes, layers, experts }, () => {
+        for (const rebind of shared.rebinds) rebind();
+      });
+      pools.push(slots);
       return slots;
     },
 
-    record(form, bucket, model, taps = "none") {
-      const recorder = new Recorder(shared, form, bucket, taps);
+    record(form, bucket, model, options = {}) {
+      const recorder = new Recorder(shared, form, bucket, options);
       model(recorder);
       return makePlan(shared, recorder);
     },
 
     memory() {
       const { extra, ...beside } = held;
-      return { ...beside, arena: shared.arena.bytes + shared.runner.bytes + extra };
+      const slots = pools.reduce((sum, { directory, pageBytes }) => sum + directory.size + pageBytes, 0);
+      return { ...beside, slots, arena: shared.arena.bytes + shared.lastingBytes + shared.runner.bytes + extra };
     },
 
     close: () => device.close(),
@@ -169,29 +185,58 @@ function share(device: Device, count: (bytes: number) => void): Shared {
     return buffer;
   };
   const pipelines = new Pipelines(device);
-  const known = new Map<string, GPUBuffer>();
-  const routes = (experts: number, top: number) => {
-    const key = `${experts} ${top}`;
-    const buffer = known.get(key) ?? extra("routes", 4 * routesLayout(experts, top).end, GPUBufferUsage.STORAGE);
-    known.set(key, buffer);
-    return buffer;
+  const chunks: Lasting[] = [];
+  const lasting = (chunk: number): Lasting => {
+    chunks[chunk] ??= makeLasting();
+    return chunks[chunk];
   };
-  return { device, pipelines, arena: new Arena(device), runner: new Runner(device, pipelines), routes, extra };
+  const makeLasting = (): Lasting => {
+    const known = new Map<string, GPUBuffer>();
+    return {
+      arena: new Arena(device),
+      routes(experts, top) {
+        const key = `${experts} ${top}`;
+        const buffer = known.get(key) ?? extra("routes", 4 * routesLayout(experts, top).end, GPUBufferUsage.STORAGE);
+        known.set(key, buffer);
+        return buffer;
+      },
+    };
+  };
+  return {
+    device,
+    pipelines,
+    arena: new Arena(device),
+    runner: new Runner(device, pipelines),
+    lasting,
+    rebinds: new Set(),
+    get lastingBytes() {
+      return chunks.reduce((sum, { arena }) => sum + arena.bytes, 0);
+    },
+    extra,
+  };
 }
 
-function makePlan({ device, pipelines, arena, runner }: Shared, recorder: Recorder): Plan {
-  const { form, bucket, layers, resolves, combines, sampleAt, kept, wantedWords, recording } = recorder;
-  const dispatches = recording.link(device, pipelines, arena);
-  const used = stateBytes(wantedWords);
+function makePlan({ device, pipelines, arena, lasting, rebinds, runner }: Shared, recorder: Recorder): Plan {
+  const { form, bucket, chunk, layers, resolves, combines, sampleAt, kept, setWords, recording } = recorder;
+  const dispatches = recording.link(device, pipelines, arena, lasting(chunk).arena);
+  const used = stateBytes(setWords);
   let rows = 0;
+  rebinds.add(() => {
+    for (const dispatch of dispatches) dispatch.operands = dispatch.rebind?.() ?? dispatch.operands;
+  });
 
   /** The sets of the layers that the step has routed by now; of the others, the words are an older step's. */
-  const wantedOf = ({ began, stall, wanted }: DecodedReport, to: Mark) =>
-    layers.map(({ experts, at }, index) => {
-      const size = wordsOf(experts);
-      const routed = began && resolves[index]! <= to && (stall === NONE || index <= stall);
-      return routed ? wanted(at, size) : new Uint32Array(size);
-    });
+  const setsOf = ({ began, stall, sets }: DecodedReport, to: Mark) => {
+    const isRouted = (index: number) => began && resolves[index]! <= to && (stall === NONE || index <= stall);
+    const setOf = (index: number, at: number, experts: number) =>
+      isRouted(index) ? sets(at, wordsOf(experts)) : new Uint32Array(wordsOf(experts));
+    return {
+      wanted: layers.map(({ experts, at }, index) => setOf(index, at, experts)),
+      guesses: recorder.guesses
+        .filter(({ from }) => isRouted(from))
+        .map(({ layer, from, experts, at }) => ({ layer, from, experts: setOf(from, at, experts) })),
+    };
+  };
 
   return {
     form,
@@ -214,7 +259,7 @@ function makePlan({ device, pipelines, arena, runner }: Shared, recorder: Record
         pending: found.pending(
           began && stall !== NONE ? wordsOf(defined(layers[stall], `MoE layer ${stall}`).experts) : 0,
         ),
-        wanted: wantedOf(found, to),
+        ...setsOf(found, to),
         token,
         finite: found.finite || !(passed && began && stall === NONE && step.sample !== null),
       };
@@ -248,17 +293,24 @@ class Recorder implements Ops {
   readonly resolves: Mark[] = [];
   readonly combines: Mark[] = [];
   readonly kept: Kept[] = [];
+  readonly guesses: { readonly layer: number; readonly from: number; readonly experts: number; readonly at: number }[] =
+    [];
+  readonly chunk: number;
+  readonly ahead: number;
   sampleAt: Mark | null = null;
-  wantedWords = 0;
+  /** Words of the report's sets so far. */
+  setWords = 0;
 
   private readonly shared: Shared;
   private readonly taps: Taps;
 
-  constructor(shared: Shared, form: Form, bucket: Bucket, taps: Taps) {
+  constructor(shared: Shared, form: Form, bucket: Bucket, { taps = "none", chunk = 0, ahead = 0 }: RecordOptions) {
     this.shared = shared;
     this.form = form;
     this.bucket = bucket;
     this.taps = taps;
+    this.chunk = chunk;
+    this.ahead = ahead;
   }
 
   embed(w: Weight): Tensor {
@@ -347,14 +399,15 @@ class Recorder implements Ops {
     assert(index === this.layers.length, "MoE layers are counted from 0 in order");
     assert(x.rows === "tokens" && experts <= MAX_EXPERTS && top <= experts, "the router chooses among its experts");
     const logits = this.linear(x, router);
-    const routes = this.shared.routes(experts, top);
+    const routes = this.shared.lasting(this.chunk).routes(experts, top);
     const counts = { experts, top };
-    const routing = { renormalise: Number(layer.renormalise), wanted: this.wantedWords, ...counts };
+    const at = this.takeSet(experts);
+    const routing = { renormalise: Number(layer.renormalise), wanted: at, ...counts };
     const route = this.form === "one" ? routeOne : routeMany;
     this.recording.dispatch(route, routing, { logits: memoryOf(logits), routes }, [1, 1]);
-    this.layers.push({ experts, at: this.wantedWords });
-    this.wantedWords += wordsOf(experts);
+    this.layers.push({ experts, at });
 
+    this.recording.cut();
     this.resolves[index] = this.recording.mark;
     const { directory } = slots as GpuSlots;
     const resolving = { layer: index, layers: slots.layers, ...counts };
@@ -373,16 +426,31 @@ class Recorder implements Ops {
     this.recording.dispatch(combine, { width: x.width, ...counts }, operands, this.grid(x, 1));
     // What the experts read must be there after a stall too.
     this.recording.hold(memoryOf(x));
+    this.recording.cut();
     this.combines[index] = this.recording.mark;
     return y;
+  }
+
+  guess(x: Tensor, router: Weight, { index, experts, top }: MoeLayer): void {
+    assert(this.form === "one", "a guess is made for one token");
+    const at = this.takeSet(experts);
+    this.guesses.push({ layer: index, from: this.layers.length, experts, at });
+    const operands = { logits: memoryOf(this.linear(x, router)) };
+    this.recording.dispatch(guess, { experts, top, guessed: at }, operands, [1, 1]);
+  }
+
+  /** Where in the report a set of experts will lie. */
+  private takeSet(experts: number): number {
+    const at = this.setWords;
+    this.setWords += wordsOf(experts);
+    return at;
   }
 
   /** expert_up and expert_down of the pairs just resolved; returns their rows [T * A, D]. */
   private experts(x: Tensor, { experts, top, expert, slots }: MoeLayer, routes: GPUBuffer): Memory {
     const { w1, w3, w2 } = expert;
     assert(w1.columns === x.width && w2.rows === x.width && w1.rows === w2.columns, "the expert fits the model");
-    const { pages } = slots as GpuSlots;
-    const page = (index: number) => defined(pages[index] ?? pages[0], "a page");
+    const { page } = slots as GpuSlots;
     const bound = { page_0: page(0), page_1: page(1), page_2: page(2), page_3: page(3), routes };
     const pairs = this.bucket * top;
     const up = new Memory(4 * pairs * w1.rows);
@@ -390,6 +458,7 @@ class Recorder implements Ops {
     const upConstants = { experts, top, height: w1.rows, ...matrixValues("w1", w1), ...matrixValues("w3", w3) };
     const downConstants = { experts, top, height: x.width, ...matrixValues("w2", w2) };
     const { form, recording, bucket } = this;
+    recording.outlasts(rows);
     const kernels =
       form === "one" ? ([expertUpOne, expertDownOne, 16] as const) : ([expertUpMany, expertDownMany, 32] as const);
     const [upward, downward, tile] = kernels;

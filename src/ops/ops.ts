@@ -12,6 +12,9 @@ export const NONE = 0xffffffff;
 /** The most tokens a step may carry: the largest bucket. */
 export const MAX_CHUNK = 256;
 
+/** Words of expert sets that a report has room for: 125 layers of 256 experts, without guesses. */
+export const MOST_SET_WORDS = 1004;
+
 /** Widest attention head the kernels take; any multiple of 8 up to it. */
 export const MAX_HEAD_WIDTH = 256;
 
@@ -39,15 +42,22 @@ export interface Cache {
 /** The expert pool's memory: equal slots of `bytes`, a table (layer, expert) -> slot, and each slot's owner. */
 export interface Slots {
   readonly count: number;
+  /** The most there can be: one for each expert, or what the device can bind. */
+  readonly most: number;
   readonly bytes: number;
   readonly layers: number;
   readonly experts: number;
-  /** Writes a record to the beginning of a slot. */
-  write(slot: number, record: Uint8Array<ArrayBuffer>): void;
+  /** Writes bytes of a record at `offset` of a slot. */
+  write(slot: number, offset: number, bytes: Uint8Array<ArrayBuffer>): void;
   /** Names the slot's owner: layer * experts + expert, or NONE. */
   own(slot: number, owner: number): void;
   /** Writes the table: where (layer, expert) lies, or NONE. */
   map(layer: number, expert: number, slot: number): void;
+  /**
+   * Changes the number of slots between two steps; recorded plans see the new ones. What lies in slots that stay is kept, and the bytes of `moves` go from
+   * one slot to another; owners and table are the caller's. Errors: out-of-memory, after which nothing has changed.
+   */
+  resize(count: number, moves?: readonly { readonly from: number; readonly to: number }[]): Promise<void>;
 }
 
 /** One sparse feed-forward layer: E experts, each token served by the A best. */
@@ -67,6 +77,8 @@ export interface MoeLayer {
  * position, token count, ids and sampling live in the {@link Step}.
  */
 export interface Ops {
+  /** For how many of the next layers the model should `guess`; 0: none. */
+  readonly ahead: number;
   /** y[t] = w[id of token t]. w [V, D] in any encoding -> [T, D]. */
   embed(w: Weight): Tensor;
   /** y[t] = w * x[t] / sqrt(mean(x[t]²) + eps). w [D] f32. (Zhang and Sennrich 2019) */
@@ -93,6 +105,11 @@ export interface Ops {
    * Taps `router_logits.<index>`, `experts.<index>` (u32), `expert_weights.<index>`.
    */
   moe(x: Tensor, router: Weight, layer: MoeLayer): Tensor;
+  /**
+   * Notes the A experts with the largest logits router·x as a guess at what a later MoE layer will want, for the report. x [1, D], as nearly as it is known now
+   * what that layer's router will see. No number that the model computes depends on it.
+   */
+  guess(x: Tensor, router: Weight, layer: MoeLayer): void;
   /** The last token's row; what follows runs only in steps that sample. In plans that tap everything: all rows, always. */
   lastRow(x: Tensor): Tensor;
   /** Chooses the next id from the last row of logits by the step's {@link Sampling}; it becomes the report's `token`. */
@@ -139,9 +156,19 @@ export interface Report {
   readonly pending: Uint32Array;
   /** Bits per expert, per MoE layer: chosen by the marked tokens; of layers not yet run, empty sets. */
   readonly wanted: readonly Uint32Array[];
+  readonly guesses: readonly Guess[];
   readonly token: number;
   /** Whether all sampled-from logits were finite. */
   readonly finite: boolean;
+}
+
+/** What `guess` noted. */
+export interface Guess {
+  /** The MoE layer it is about, and the one in front of which it was made. */
+  readonly layer: number;
+  readonly from: number;
+  /** Bits per expert. */
+  readonly experts: Uint32Array;
 }
 
 /** `many`: prompt tokens (tiled), `one`: a generated token (matrix-vector). Each form has its own bits on the GPU. */
@@ -151,6 +178,14 @@ export type Bucket = (typeof BUCKETS)[number];
 
 /** Nothing; each token's experts and their weights; or also all that the model taps, and logits of every row. */
 export type Taps = "none" | "routes" | "all";
+
+export interface RecordOptions {
+  readonly taps?: Taps | undefined;
+  /** The number of the chunk in its segment: plans of different chunks may stand at different marks at the same time. Default 0. */
+  readonly chunk?: number;
+  /** See {@link Ops.ahead}. Default 0. */
+  readonly ahead?: number;
+}
 
 /** A place between two dispatches of a plan. */
 export type Mark = number;
@@ -183,7 +218,7 @@ export interface Speaker {
   cache(ring: number, width: number, window: number | null): Cache;
   slots(count: number, bytes: number, layers: number, experts: number): Slots;
   /** Runs the model's code once, recording it. form "one" has bucket 1; "many" has bucket 16, 64 or 256. */
-  record(form: Form, bucket: Bucket, model: (ops: Ops) => void, taps?: Taps): Plan;
+  record(form: Form, bucket: Bucket, model: (ops: Ops) => void, options?: RecordOptions): Plan;
   /** Bytes held on the device: dense weights, caches, slots, activations. */
   memory(): { readonly weights: number; readonly caches: number; readonly slots: number; readonly arena: number };
   /** Settles with the reason when the device is lost; never on the CPU. */

@@ -29,14 +29,20 @@ export async function openInWorker(worker: Worker, model: ModelReference, option
   const wire = new Wire(worker);
   const { onProgress, signal, ...rest } = options;
   try {
-    const info = (await wire.ask(
+    let info = (await wire.ask(
       { kind: "open", model, options: rest },
       { signal, onProgress, lasting: true },
     )) as ModelInfo;
     return {
-      info,
+      get info() {
+        return info;
+      },
       chat: { completions: { create: create(wire) as Completions["create"] } },
       stats: async () => (await wire.ask({ kind: "stats" })) as Stats,
+      async setBudget(budgetBytes) {
+        info = (await wire.ask({ kind: "setBudget", budgetBytes })) as ModelInfo;
+        return info;
+      },
       trace: async () => (await wire.ask({ kind: "trace" })) as string,
       async close() {
         if (!wire.ended) await wire.ask({ kind: "close" });

@@ -5,6 +5,7 @@ import type { ChatCompletionChunk, ChatRequest, EngineOptions, ModelReference, P
 export type Call =
   | { readonly id: number; readonly kind: "open"; readonly model: ModelReference; readonly options: WorkerOptions }
   | { readonly id: number; readonly kind: "create"; readonly request: ChatRequest }
+  | { readonly id: number; readonly kind: "setBudget"; readonly budgetBytes: number | "auto" }
   | { readonly id: number; readonly kind: "stats" | "trace" | "close" }
   /** Aborts the call of that id. */
   | { readonly id: number; readonly kind: "abort" };

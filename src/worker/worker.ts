@@ -46,6 +46,8 @@ async function answer(call: Exclude<Call, { kind: "abort" }>, signal: AbortSigna
       for await (const chunk of result) say({ id, kind: "chunk", chunk });
       return undefined;
     }
+    case "setBudget":
+      return await engine.setBudget(call.budgetBytes);
     case "stats":
       return await engine.stats();
     case "trace":

@@ -53,11 +53,11 @@ async function run({ model = "mlx/mixtral_q4g64", slots, chunk, prompt, shuffle 
 function shuffledPool({ slots }: Pool, read: ReadExpert, seed: number): Pool {
   const next = numbers(seed);
   const late: ReadExpert = async (...expert) => {
-    const record = await read(...expert);
+    const from = await read(...expert);
     await new Promise((resolve) => setTimeout(resolve, (next() + 1) * 4));
-    return record;
+    return from;
   };
-  return new Pool(slots, 2, late, 8);
+  return new Pool(slots, 2, late, { readsAtOnce: 8 });
 }
 
 const RESIDENT = { prompt: 70 } as const;

@@ -25,6 +25,7 @@ describe("each verb means the same on both speakers:", () => {
         for (const [name, values] of expected.taps)
           expect(differences(actual.taps.get(name)!, values, op.tolerance), name).toBe("");
         expect(actual.tokens).toEqual(expected.tokens);
+        expect(actual.guesses).toEqual(expected.guesses);
       });
 });
 

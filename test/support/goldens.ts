@@ -140,9 +140,9 @@ export function testAtenia(platform: Platform, tolerance: number): void {
         const y = ops.moe(ops.embed(x), router, { index: 0, experts, top, renormalise: true, expert: layout, slots });
         ops.tap("y", y);
       },
-      "all",
+      { taps: "all" },
     );
-    const pool = new Pool(slots, top, async (_layer, expert) => {
+    const pool = new Pool(slots, top, async (_layer, expert, accept) => {
       const record = new Uint8Array(layout.bytes);
       record.set(checkpoint("experts.gate_up_proj", expert * 2 * hidden * width, hidden * width), layout.w1.weight);
       record.set(
@@ -150,7 +150,8 @@ export function testAtenia(platform: Platform, tolerance: number): void {
         layout.w3.weight,
       );
       record.set(checkpoint("experts.down_proj", expert * hidden * width, hidden * width), layout.w2.weight);
-      return { bytes: record, from: "memory" };
+      accept(0, record);
+      return "memory";
     });
     await runStep(plan, { seq: 0, position: 0, count: 1, tokens: Uint32Array.of(0), sample: null, marked: 1 }, pool);
     const y = (await plan.taps()).get("y")!;

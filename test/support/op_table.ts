@@ -17,6 +17,7 @@ import {
   type Bucket,
   type Cache,
   type Form,
+  type Guess,
   type MoeLayer,
   NONE,
   type Ops,
@@ -162,7 +163,7 @@ export function place(
   slot: number,
 ): void {
   slots.own(slot, NONE);
-  slots.write(slot, record);
+  slots.write(slot, 0, record);
   slots.own(slot, layer * slots.experts + expert);
   slots.map(layer, expert, slot);
 }
@@ -241,6 +242,7 @@ function line<const I extends readonly Input<unknown>[]>(
 export interface Outcome {
   readonly taps: ReadonlyMap<string, readonly number[]>;
   readonly tokens: readonly number[];
+  readonly guesses: readonly Guess[];
 }
 
 /** The steps of a line in a form. */
@@ -256,16 +258,18 @@ export function stepsOf({ steps, position, sample }: OpCase, form: Form): Step[]
 
 /** Runs a line on a speaker. */
 export async function runCase(speaker: Speaker, op: OpCase, form: Form): Promise<Outcome> {
-  const plan = speaker.record(form, form === "one" ? 1 : op.bucket, op.prepare(speaker), op.taps);
+  const plan = speaker.record(form, form === "one" ? 1 : op.bucket, op.prepare(speaker), { taps: op.taps });
   const taps = new Map<string, number[]>();
   const tokens: number[] = [];
+  const guesses: Guess[] = [];
   for (const step of stepsOf(op, form)) {
     const report = await plan.run(step, plan.begin, plan.end);
     assert(report.stall === NONE, `${op.title}: every expert is there`);
     if (step.sample) tokens.push(report.token);
+    guesses.push(...report.guesses);
     for (const [name, values] of await plan.taps()) taps.set(name, [...(taps.get(name) ?? []), ...values]);
   }
-  return { taps, tokens };
+  return { taps, tokens, guesses };
 }
 
 const draw = (temperature: number, topK = 0, topP = 1, seed = 7): Sampling => ({ temperature, topK, topP, seed });
@@ -372,6 +376,25 @@ export const OP_TABLE: readonly OpCase[] = [
     "moe, equal logits go to the lowest ids",
     [activation(32), weight(6, 32, plain("f32"), 0), experts(6, 2, [32, 32], [q4, q4, q4])],
     (ops, x, router, layer) => ops.moe(x, router, layer),
+  ),
+  ...[
+    ["few experts", 5, 2, 1],
+    ["more experts than a word has bits", 70, 8, 1],
+    ["equal logits go to the lowest ids", 6, 3, 0],
+  ].map(([title, count, top, size]) =>
+    line(
+      `guess, ${title}`,
+      [
+        activation(32),
+        weight(count as number, 32, plain("f32"), size as number),
+        experts(count as number, top as number, [32, 32], [q4, q4, q4]),
+      ],
+      (ops, x, router, layer) => {
+        ops.guess(x, router, layer);
+        return ops.moe(ops.add(x, x), router, layer);
+      },
+      { forms: ["one"] },
+    ),
   ),
   line("sample, the largest", [activation(1003)], sampled, { sample: draw(0) }),
   line("sample, ties to the lowest id", [activation(700, 0)], sampled, { sample: draw(0) }),

@@ -7,6 +7,7 @@ import {
   type Form,
   NONE,
   type Plan,
+  type RecordOptions,
   type Sampling,
   type Slots,
   type Speaker,
@@ -34,7 +35,7 @@ export interface Stack {
   readonly slots: Slots;
   /** By layer * experts + expert. */
   readonly records: readonly Uint8Array<ArrayBuffer>[];
-  record(form: Form, bucket: Bucket, taps?: Taps): Plan;
+  record(form: Form, bucket: Bucket, taps?: Taps, options?: Omit<RecordOptions, "taps">): Plan;
 }
 
 /** The stack on a speaker, its weights the same each time, with `slots` empty slots. */
@@ -88,7 +89,8 @@ export function makeStack(speaker: Speaker, slotCount: number): Stack {
     speaker,
     slots,
     records,
-    record: (form, bucket, taps) => speaker.record(form, bucket, (ops) => decoder(ops, parts), taps),
+    record: (form, bucket, taps, options) =>
+      speaker.record(form, bucket, (ops) => decoder(ops, parts), { ...options, taps }),
   };
 }
 
@@ -96,7 +98,7 @@ export function makeStack(speaker: Speaker, slotCount: number): Stack {
 export function fill({ slots, records }: Stack): void {
   records.forEach((record, number) => {
     const slot = records.length - 1 - number;
-    slots.write(slot, record);
+    slots.write(slot, 0, record);
     slots.own(slot, number);
     slots.map(Math.floor(number / slots.experts), number % slots.experts, slot);
   });

@@ -74,8 +74,23 @@ export function toyModel(speaker: Speaker, shape: ToyShape, slotCount: number, r
     eps: 1e-5,
   };
   return {
+    width,
     vocabulary,
     slots,
+    layout,
+    /** Keys and values of the first `positions` that a window still sees, on the CPU. */
+    cached: (positions: number) =>
+      blocks.map(({ cache }) => {
+        const { keys, values, ring, width } = cache as unknown as {
+          keys: Float32Array;
+          values: Float32Array;
+          ring: number;
+          width: number;
+        };
+        const first = shape.window === null ? 0 : Math.max(0, positions - shape.window);
+        const rows = Array.from({ length: positions - first }, (_, index) => ((first + index) % ring) * width);
+        return rows.map((at) => [...keys.subarray(at, at + width), ...values.subarray(at, at + width)]);
+      }),
     record: (layer: number, expert: number) => records[layer * shape.experts + expert]!.slice(),
     say: (ops: Ops) => decoder(ops, parts),
   };

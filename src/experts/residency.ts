@@ -1,0 +1,137 @@
+import { assert } from "../base/assert.ts";
+import { NONE } from "../ops/ops.ts";
+import { DecayedCounts, type Policy } from "./policy.ts";
+
+export interface Shape {
+  readonly layers: number;
+  /** E, per layer. */
+  readonly experts: number;
+  /** A, per token and layer. */
+  readonly top: number;
+}
+
+/**
+ * Which expert lies in which slot: bookkeeping alone, no bytes. The pool acts on it, and the replay of a trace needs nothing else. An expert is known
+ * by its number, layer * E + expert.
+ */
+export class Residency {
+  readonly shape: Shape;
+  private readonly policy: Policy;
+  /** By expert, its slot or NONE. */
+  private readonly slots: Uint32Array;
+  private free: number[] = [];
+  private total = 0;
+  private inSlots = 0;
+
+  constructor(shape: Shape, count: number, policy: Policy = new DecayedCounts(shape)) {
+    this.shape = shape;
+    this.policy = policy;
+    this.slots = new Uint32Array(shape.layers * shape.experts).fill(NONE);
+    this.grow(count);
+  }
+
+  /** Slots. */
+  get count(): number {
+    return this.total;
+  }
+
+  /** Experts that lie in a slot. */
+  get size(): number {
+    return this.inSlots;
+  }
+
+  /** Whether nothing can be missing. */
+  get complete(): boolean {
+    return this.inSlots === this.slots.length;
+  }
+
+  /** NONE: it is not resident. */
+  slotOf(id: number): number {
+    return this.slots[id]!;
+  }
+
+  /** A token begins; touches that follow belong to it. */
+  nextToken(): void {
+    this.policy.nextToken();
+  }
+
+  /** An expert is used. */
+  touch(id: number): void {
+    this.policy.touch(id);
+  }
+
+  /**
+   * Reserves a slot for an expert: a free one, else that of the one to go, which is not resident any more. undefined: every resident expert is needed,
+   * or reserved. Followed by `settle` or `cancel`.
+   */
+  reserve(
+    id: number,
+    needed: (id: number) => boolean,
+  ): { readonly slot: number; readonly evicted: number } | undefined {
+    assert(this.slots[id] === NONE, "an expert that is resident needs no slot");
+    const slot = this.free.pop();
+    if (slot !== undefined) return { slot, evicted: NONE };
+    const victim = this.policy.victim(id, needed);
+    return victim === undefined ? undefined : { slot: this.vacate(victim), evicted: victim };
+  }
+
+  /** The expert lies in its slot. */
+  settle(id: number, slot: number): void {
+    assert(this.slots[id] === NONE, "an expert lies in one slot");
+    this.slots[id] = slot;
+    this.inSlots++;
+    this.policy.insert(id);
+  }
+
+  /** What was reserved is free again. */
+  cancel(slot: number): void {
+    this.free.push(slot);
+  }
+
+  grow(count: number): void {
+    assert(count >= this.total, "more slots than before");
+    for (let slot = this.total; slot < count; slot++) this.free.unshift(slot);
+    this.total = count;
+    this.policy.resize(count);
+  }
+
+  /**
+   * What giving up the slots from `count` on would mean: the least useful experts go, others move to slots that stay. Nothing may be reserved. It is so after
+   * `commit`.
+   */
+  shrink(count: number): { readonly evicted: readonly number[]; readonly moved: readonly Move[]; commit(): void } {
+    assert(count <= this.total && this.inSlots + this.free.length === this.total, "no slot is reserved");
+    const evicted = new Set<number>();
+    while (this.inSlots - evicted.size > count) evicted.add(this.policy.victim(NONE, (id) => evicted.has(id))!);
+    const free = [...this.free, ...[...evicted].map((id) => this.slots[id]!)]
+      .filter((slot) => slot < count)
+      .sort((a, b) => b - a);
+    const moved: Move[] = [];
+    for (const [id, from] of this.slots.entries())
+      if (from !== NONE && from >= count && !evicted.has(id)) moved.push({ id, from, to: free.pop()! });
+    const commit = () => {
+      for (const id of evicted) this.vacate(id);
+      for (const { id, to } of moved) this.slots[id] = to;
+      this.free = free;
+      this.total = count;
+      this.policy.resize(count);
+    };
+    return { evicted: [...evicted], moved, commit };
+  }
+
+  /** Evicts an expert; its slot is reserved. */
+  vacate(id: number): number {
+    const slot = this.slots[id]!;
+    this.policy.remove(id);
+    this.slots[id] = NONE;
+    this.inSlots--;
+    return slot;
+  }
+}
+
+/** An expert changes its slot. */
+export interface Move {
+  readonly id: number;
+  readonly from: number;
+  readonly to: number;
+}

@@ -1,0 +1,180 @@
+/** Conversations with a toy model under every condition that the scheduler may meet; what they give must not depend on it. */
+import type { Loaded } from "../../src/engine/load.ts";
+import { Session } from "../../src/engine/session.ts";
+import type { Mode } from "../../src/experts/modes.ts";
+import { Pool } from "../../src/experts/pool.ts";
+import { Trace } from "../../src/experts/trace.ts";
+import { cpuSpeaker } from "../../src/ops/cpu.ts";
+import type { Sampling, Taps } from "../../src/ops/ops.ts";
+import { numbers, type ToyShape, toyModel } from "./toy_model.ts";
+
+export const SHAPES: readonly ToyShape[] = [
+  { layers: 3, experts: 5, top: 2, window: null },
+  { layers: 2, experts: 8, top: 3, window: 7 },
+  { layers: 4, experts: 3, top: 1, window: 5 },
+];
+
+/** Drawn, so that a difference of a bit shows in the words. */
+const SAMPLING: Sampling = { temperature: 0.9, topK: 0, topP: 1, seed: 42 };
+
+export interface Conditions {
+  readonly shape: ToyShape;
+  readonly slots: number;
+  readonly prompt: number;
+  /** Tokens, the one that the prompt gives included. */
+  readonly generate: number;
+  readonly chunk?: number;
+  readonly mode?: Mode | "auto";
+  readonly prefetch?: boolean;
+  readonly readsAtOnce?: number;
+  /** Turns of the event loop that a read takes, in turn. */
+  readonly delays?: readonly number[];
+  /** Reads that fail once, counted over all reads. */
+  readonly failing?: readonly number[];
+  /** Reads at which the request is aborted; it is then repeated. */
+  readonly aborting?: readonly number[];
+  /** Slots from then on, set while that token is on its way. */
+  readonly budgets?: readonly { readonly token: number; readonly slots: number }[];
+  /** Whether budgets that grow are refused. */
+  readonly refused?: boolean;
+  readonly taps?: Taps;
+}
+
+/** What a conversation gives (logits only with taps "all"), and what it took. */
+export async function conversation(given: Conditions) {
+  const {
+    shape,
+    slots,
+    prompt,
+    generate,
+    chunk,
+    mode = "auto",
+    prefetch = false,
+    readsAtOnce = 1,
+    taps = "none",
+  } = given;
+  const { delays = [], failing = [], aborting = [], budgets = [], refused = false } = given;
+  const speaker = cpuSpeaker();
+  const toy = toyModel(speaker, shape, slots, 80);
+  const next = numbers(7);
+  const ids = Array.from({ length: prompt }, () => Math.floor((next() + 1) * 0.5 * toy.vocabulary));
+  let abort = new AbortController();
+  let reads = 0;
+  let uploads = 0;
+  /** Experts uploaded by reads that began in the current step, and those that came twice. */
+  let step = new Set<string>();
+  const twice: string[] = [];
+  const resize = toy.slots.resize.bind(toy.slots);
+  if (refused)
+    toy.slots.resize = async (count, moves) => {
+      if (count > toy.slots.count) throw new Error("the device has no room");
+      await resize(count, moves);
+    };
+  const pool = new Pool(
+    toy.slots,
+    shape.top,
+    async (layer, expert, accept, signal) => {
+      const read = reads++;
+      const begunIn = step;
+      for (let turn = 0; turn < (delays[read % Math.max(1, delays.length)] ?? 0); turn++) await Promise.resolve();
+      if (failing.includes(read)) throw new Error("a transient failure");
+      if (aborting.includes(read)) abort.abort(new Error("the user stopped"));
+      signal?.throwIfAborted();
+      const record = toy.record(layer, expert);
+      const half = record.length / 8 - ((record.length / 8) % 4);
+      accept(0, record.slice(0, half));
+      await Promise.resolve();
+      accept(half, record.slice(half));
+      uploads++;
+      const key = `${layer} ${expert}`;
+      if (begunIn.has(key)) twice.push(key);
+      begunIn.add(key);
+      return "memory";
+    },
+    { readsAtOnce, prefetch, mode },
+  );
+  const loaded = {
+    spec: {
+      width: toy.width,
+      window: shape.window,
+      experts: { layers: shape.layers, experts: shape.experts, top: shape.top },
+      say: toy.say,
+    },
+    model: {},
+    pool,
+    contextLength: 80,
+    ring: 80,
+    ahead: prefetch ? 2 : 0,
+  } as unknown as Loaded;
+  const logits: number[] = [];
+  const trace =
+    taps === "routes" ? new Trace({ model: "toy", arch: "toy", ...shape, recordBytes: toy.slots.bytes }) : null;
+  const beginStep = pool.beginStep.bind(pool);
+  pool.beginStep = () => {
+    step = new Set();
+    beginStep();
+  };
+  const session = new Session(speaker, loaded, {
+    ...(chunk === undefined ? {} : { chunk }),
+    taps,
+    trace,
+    onTaps: (tapped) => logits.push(...(tapped.get("logits") ?? [])),
+  });
+
+  let failures = 0;
+  /** Does what may be interrupted, until it is done. */
+  async function insist<T>(task: (signal: AbortSignal) => Promise<T>): Promise<T> {
+    for (;;) {
+      try {
+        return await task(abort.signal);
+      } catch (error) {
+        if (!/transient|stopped/.test((error as Error).message)) throw error;
+        failures++;
+        abort = new AbortController();
+      }
+    }
+  }
+  const words: number[] = [];
+  const refusals: string[] = [];
+  const changing: Promise<void>[] = [];
+  const { token } = await insist((signal) => {
+    const cached = session.reuse(ids);
+    if (cached === 0) logits.length = 0;
+    return session.prefill(ids.slice(cached), SAMPLING, signal);
+  });
+  words.push(token);
+  while (words.length < generate)
+    await insist(async (signal) => {
+      const rest = session.generate(words.at(-1)!, SAMPLING, generate - words.length, signal);
+      try {
+        for (;;) {
+          for (const { token: at, slots: count } of budgets) {
+            if (at !== words.length) continue;
+            changing.push(
+              session.between(() => pool.resize(count)).catch((error) => void refusals.push((error as Error).message)),
+            );
+          }
+          const { value, done } = await rest.next();
+          if (done) return;
+          words.push(value);
+        }
+      } finally {
+        await rest.return();
+      }
+    });
+  await Promise.all(changing);
+  await pool.quiet();
+  return {
+    words,
+    logits,
+    caches: toy.cached(session.position),
+    pool,
+    reads,
+    uploads,
+    failures,
+    refusals,
+    twice,
+    trace,
+    toy,
+  };
+}
