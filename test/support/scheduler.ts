@@ -5,7 +5,7 @@ import type { Mode } from "../../src/experts/modes.ts";
 import { Pool } from "../../src/experts/pool.ts";
 import { Trace } from "../../src/experts/trace.ts";
 import { cpuSpeaker } from "../../src/ops/cpu.ts";
-import type { Sampling, Taps } from "../../src/ops/ops.ts";
+import type { Sampling, Speaker, Taps } from "../../src/ops/ops.ts";
 import { numbers, type ToyShape, toyModel } from "./toy_model.ts";
 
 export const SHAPES: readonly ToyShape[] = [
@@ -38,10 +38,12 @@ export interface Conditions {
   /** Whether budgets that grow are refused. */
   readonly refused?: boolean;
   readonly taps?: Taps;
+  /** Called before and after a budget is set. */
+  readonly onResize?: (before: boolean) => void;
 }
 
 /** What a conversation gives (logits only with taps "all"), and what it took. */
-export async function conversation(given: Conditions) {
+export async function conversation(given: Conditions, speaker: Speaker = cpuSpeaker()) {
   const {
     shape,
     slots,
@@ -54,7 +56,6 @@ export async function conversation(given: Conditions) {
     taps = "none",
   } = given;
   const { delays = [], failing = [], aborting = [], budgets = [], refused = false } = given;
-  const speaker = cpuSpeaker();
   const toy = toyModel(speaker, shape, slots, 80);
   const next = numbers(7);
   const ids = Array.from({ length: prompt }, () => Math.floor((next() + 1) * 0.5 * toy.vocabulary));
@@ -151,7 +152,12 @@ export async function conversation(given: Conditions) {
           for (const { token: at, slots: count } of budgets) {
             if (at !== words.length) continue;
             changing.push(
-              session.between(() => pool.resize(count)).catch((error) => void refusals.push((error as Error).message)),
+              session
+                .between(async () => {
+                  given.onResize?.(true);
+                  await pool.resize(count).finally(() => given.onResize?.(false));
+                })
+                .catch((error) => void refusals.push((error as Error).message)),
             );
           }
           const { value, done } = await rest.next();
@@ -167,7 +173,7 @@ export async function conversation(given: Conditions) {
   return {
     words,
     logits,
-    caches: toy.cached(session.position),
+    caches: speaker.device === "cpu" ? toy.cached(session.position) : [],
     pool,
     reads,
     uploads,
