@@ -33,11 +33,15 @@ export interface Conditions {
   readonly failing?: readonly number[];
   /** Reads at which the request is aborted; it is then repeated. */
   readonly aborting?: readonly number[];
+  /** Tokens after which the reader leaves (the second time: aborts), and comes back. */
+  readonly leaving?: readonly number[];
   /** Slots from then on, set while that token is on its way. */
   readonly budgets?: readonly { readonly token: number; readonly slots: number }[];
   /** Whether budgets that grow are refused. */
   readonly refused?: boolean;
   readonly taps?: Taps;
+  /** Is told of `run FROM-TO` (MoE layers, or `r` for a resume), `read LAYER`, `came LAYER`, as they begin. */
+  readonly log?: (event: string) => void;
   /** Called before and after a budget is set. */
   readonly onResize?: (before: boolean) => void;
 }
@@ -55,7 +59,8 @@ export async function conversation(given: Conditions, speaker: Speaker = cpuSpea
     readsAtOnce = 1,
     taps = "none",
   } = given;
-  const { delays = [], failing = [], aborting = [], budgets = [], refused = false } = given;
+  const { delays = [], failing = [], aborting = [], leaving = [], budgets = [], refused = false } = given;
+  const left = new Set<number>();
   const toy = toyModel(speaker, shape, slots, 80);
   const next = numbers(7);
   const ids = Array.from({ length: prompt }, () => Math.floor((next() + 1) * 0.5 * toy.vocabulary));
@@ -77,6 +82,7 @@ export async function conversation(given: Conditions, speaker: Speaker = cpuSpea
     async (layer, expert, accept, signal) => {
       const read = reads++;
       const begunIn = step;
+      given.log?.(`read ${layer}`);
       for (let turn = 0; turn < (delays[read % Math.max(1, delays.length)] ?? 0); turn++) await Promise.resolve();
       if (failing.includes(read)) throw new Error("a transient failure");
       if (aborting.includes(read)) abort.abort(new Error("the user stopped"));
@@ -87,6 +93,7 @@ export async function conversation(given: Conditions, speaker: Speaker = cpuSpea
       await Promise.resolve();
       accept(half, record.slice(half));
       uploads++;
+      given.log?.(`came ${layer}`);
       const key = `${layer} ${expert}`;
       if (begunIn.has(key)) twice.push(key);
       begunIn.add(key);
@@ -115,7 +122,7 @@ export async function conversation(given: Conditions, speaker: Speaker = cpuSpea
     step = new Set();
     beginStep();
   };
-  const session = new Session(speaker, loaded, {
+  const session = new Session(logged(speaker, shape.layers, given.log), loaded, {
     ...(chunk === undefined ? {} : { chunk }),
     taps,
     trace,
@@ -163,6 +170,10 @@ export async function conversation(given: Conditions, speaker: Speaker = cpuSpea
           const { value, done } = await rest.next();
           if (done) return;
           words.push(value);
+          if (!leaving.includes(words.length) || left.has(words.length)) continue;
+          left.add(words.length);
+          if (left.size % 2 === 1) return;
+          abort.abort(new Error("the user stopped"));
         }
       } finally {
         await rest.return();
@@ -182,5 +193,26 @@ export async function conversation(given: Conditions, speaker: Speaker = cpuSpea
     twice,
     trace,
     toy,
+  };
+}
+
+/** A speaker whose plans say what they run, and take some turns of the event loop for it. */
+function logged(speaker: Speaker, layers: number, log: Conditions["log"]): Speaker {
+  if (!log) return speaker;
+  return {
+    ...speaker,
+    record(...args) {
+      const plan = speaker.record(...args);
+      const marks = [plan.begin, ...Array.from({ length: layers - 1 }, (_, layer) => plan.after(layer)), plan.end];
+      return {
+        ...plan,
+        async run(step, from, to) {
+          const begin = marks.indexOf(from);
+          log(`run ${begin < 0 ? "r" : begin}-${marks.indexOf(to)}`);
+          for (let turn = 0; turn < 6; turn++) await Promise.resolve();
+          return await plan.run(step, from, to);
+        },
+      };
+    },
   };
 }

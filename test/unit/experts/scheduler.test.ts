@@ -23,6 +23,7 @@ const conditions = fc.constantFrom(...SHAPES).chain((shape) => {
     delays: fc.array(fc.nat({ max: 60 }), { maxLength: 7 }),
     failing: some,
     aborting: some,
+    leaving: fc.array(fc.integer({ min: 2, max: 11 }), { maxLength: 3 }),
     budgets: fc.array(fc.record({ token: fc.integer({ min: 1, max: 11 }), slots }), { maxLength: 3 }),
     refused: fc.boolean(),
     taps: fc.constantFrom("none", "all"),
@@ -50,6 +51,8 @@ test("whatever the budget, chunks, mode, guesses, delays, failures and aborts: t
       if (calm) expect(got.logits).toEqual(want.logits);
 
       const { pool, toy, twice, uploads, reads } = got;
+      const inVain = pool.decode.tokens - (given.generate - 1);
+      if (calm) expect(inVain).toBeLessThanOrEqual(2 * given.leaving.length);
       expect(twice).toEqual([]);
       const { table, owners } = toy.slots as unknown as { table: Uint32Array; owners: Uint32Array };
       const used = [...table.entries()].filter(([, slot]) => slot !== NONE);

@@ -29,3 +29,30 @@ test("a segment reads each expert at most once per layer, even with A slots, and
   expect(pool.prefill.uploads).toBe(pool.prefill.misses);
   expect(pool.prefill.uploads).toBeLessThanOrEqual(shape!.layers * shape!.experts);
 });
+
+test("a prompt's chunks compute what is resident before anything is read, then while the next expert is read", async () => {
+  const log: string[] = [];
+  const { pool } = await conversation({
+    ...small,
+    prompt: 40,
+    generate: 1,
+    chunk: 16,
+    slots: 3,
+    delays: [3],
+    log: (event) => log.push(event),
+  });
+  const [first] = log;
+  expect(first).toBe("run 0-1");
+  let reading = 0;
+  let overlaps = 0;
+  for (const event of log) {
+    if (event.startsWith("read")) reading++;
+    if (event.startsWith("came")) reading--;
+    if (event.startsWith("run") && reading > 0) overlaps++;
+  }
+  expect(overlaps).toBeGreaterThan(0);
+  // All three chunks come to a layer before the first read for it begins.
+  const layers = log.filter((event) => !event.startsWith("came")).join(" ");
+  expect(layers.match(/(run 0-1 ){3}read 0/)).not.toBeNull();
+  expect(pool.prefill.uploads).toBe(log.filter((event) => event.startsWith("read")).length);
+});
