@@ -174,7 +174,8 @@ export class Pool {
     for (const id of ahead.candidates(layer, (id) => residency.slotOf(id) !== NONE)) {
       // What is in demand must always find a slot.
       if (ahead.held + this.shape.top >= this.slots.count) return;
-      const spared = (other: number) => policy.heat(other) >= COLD || Math.floor(other / this.shape.experts) === layer;
+      const spared = (other: number) =>
+        policy.heat(other) >= COLD || ahead.isAwaited(other) || Math.floor(other / this.shape.experts) === layer;
       const slot = this.take(id, spared);
       if (slot === undefined) return;
       ahead.start(id, () => this.fetch(id, slot, this.decode, this.signal));

@@ -5,7 +5,7 @@ import type { Mode } from "../../src/experts/modes.ts";
 import { Pool } from "../../src/experts/pool.ts";
 import { Trace } from "../../src/experts/trace.ts";
 import { cpuSpeaker } from "../../src/ops/cpu.ts";
-import type { Sampling, Speaker, Taps } from "../../src/ops/ops.ts";
+import { NONE, type Sampling, type Slots, type Speaker, type Taps } from "../../src/ops/ops.ts";
 import { numbers, type ToyShape, toyModel } from "./toy_model.ts";
 
 export const SHAPES: readonly ToyShape[] = [
@@ -70,6 +70,9 @@ export async function conversation(given: Conditions, speaker: Speaker = cpuSpea
   /** Experts uploaded by reads that began in the current step, and those that came twice. */
   let step = new Set<string>();
   const twice: string[] = [];
+  const unsafe: string[] = [];
+  const { speaker: slow, watch } = watched(speaker, shape.layers, given.log);
+  guard(toy.slots, watch, unsafe);
   const resize = toy.slots.resize.bind(toy.slots);
   if (refused)
     toy.slots.resize = async (count, moves) => {
@@ -122,7 +125,7 @@ export async function conversation(given: Conditions, speaker: Speaker = cpuSpea
     step = new Set();
     beginStep();
   };
-  const session = new Session(logged(speaker, shape.layers, given.log), loaded, {
+  const session = new Session(slow, loaded, {
     ...(chunk === undefined ? {} : { chunk }),
     taps,
     trace,
@@ -177,6 +180,7 @@ export async function conversation(given: Conditions, speaker: Speaker = cpuSpea
         }
       } finally {
         await rest.return();
+        if (watch.flying > 0) unsafe.push("a step runs on after its reader has left");
       }
     });
   await Promise.all(changing);
@@ -191,28 +195,47 @@ export async function conversation(given: Conditions, speaker: Speaker = cpuSpea
     failures,
     refusals,
     twice,
+    unsafe,
     trace,
     toy,
   };
 }
 
-/** A speaker whose plans say what they run, and take some turns of the event loop for it. */
-function logged(speaker: Speaker, layers: number, log: Conditions["log"]): Speaker {
-  if (!log) return speaker;
-  return {
-    ...speaker,
-    record(...args) {
-      const plan = speaker.record(...args);
-      const marks = [plan.begin, ...Array.from({ length: layers - 1 }, (_, layer) => plan.after(layer)), plan.end];
-      return {
-        ...plan,
-        async run(step, from, to) {
-          const begin = marks.indexOf(from);
-          log(`run ${begin < 0 ? "r" : begin}-${marks.indexOf(to)}`);
-          for (let turn = 0; turn < 6; turn++) await Promise.resolve();
-          return await plan.run(step, from, to);
-        },
-      };
-    },
+/** A speaker whose plans say what they run, take some turns of the event loop for it, and are counted while they do. */
+function watched(speaker: Speaker, layers: number, log: Conditions["log"]) {
+  const watch = { flying: 0 };
+  const record: Speaker["record"] = (...args) => {
+    const plan = speaker.record(...args);
+    const marks = [plan.begin, ...Array.from({ length: layers - 1 }, (_, layer) => plan.after(layer)), plan.end];
+    return {
+      ...plan,
+      async run(step, from, to) {
+        const begin = marks.indexOf(from);
+        log?.(`run ${begin < 0 ? "r" : begin}-${marks.indexOf(to)}`);
+        watch.flying++;
+        for (let turn = 0; turn < 6; turn++) await Promise.resolve();
+        return await plan.run(step, from, to).finally(() => watch.flying--);
+      },
+    };
+  };
+  return { speaker: { ...speaker, record }, watch };
+}
+
+/** Has `unsafe` hear of bytes that are written to a slot which an expert owns, and of slots that change while a step runs. */
+function guard(slots: Slots, watch: { readonly flying: number }, unsafe: string[]): void {
+  const owners = new Map<number, number>();
+  const { write, own } = slots;
+  const resize = slots.resize.bind(slots);
+  slots.own = (slot, owner) => {
+    owners.set(slot, owner);
+    own(slot, owner);
+  };
+  slots.write = (slot, ...rest) => {
+    if ((owners.get(slot) ?? NONE) !== NONE) unsafe.push(`slot ${slot} is written while it has an owner`);
+    write(slot, ...rest);
+  };
+  slots.resize = async (...args) => {
+    if (watch.flying > 0) unsafe.push("slots change while a step runs");
+    await resize(...args);
   };
 }
