@@ -1,6 +1,7 @@
 import { MixtabError } from "../base/errors.ts";
 import { Counters } from "../experts/counters.ts";
 import { Trace } from "../experts/trace.ts";
+import type { ModelSpec } from "../models/architecture.ts";
 import { cpuSpeaker } from "../ops/cpu.ts";
 import { gpuSpeaker } from "../ops/gpu.ts";
 import type { Speaker } from "../ops/ops.ts";
@@ -11,6 +12,7 @@ import type { Store } from "../store/store.ts";
 import type { Engine, EngineOptions, ModelInfo } from "./api.ts";
 import { completions } from "./completions.ts";
 import { readLanguage } from "./language.ts";
+import type { ExpertLibrary } from "./library.ts";
 import { type Loaded, loadModel, resizePool } from "./load.ts";
 import { Session } from "./session.ts";
 
@@ -57,7 +59,7 @@ interface Assembly {
 
 function assemble({ id, speaker, store, loaded, language, trace: wanted, closed, signal }: Assembly): Engine {
   const { pool, library, spec, contextLength } = loaded;
-  const trace = wanted && library ? new Trace(library.spec.layers, library.recordBytes) : null;
+  const trace = wanted && library ? traceOf(id, spec, library) : null;
   const session = new Session(speaker, loaded, { taps: trace ? "routes" : "none", trace });
   session.prepare();
   const filled = loaded.fill(signal ? AbortSignal.any([signal, closed.signal]) : closed.signal);
@@ -118,6 +120,11 @@ function assemble({ id, speaker, store, loaded, language, trace: wanted, closed,
     },
   };
   return engine;
+}
+
+function traceOf(model: string, { modelType }: ModelSpec, { spec, recordBytes }: ExpertLibrary): Trace {
+  const { layers, experts, top } = spec;
+  return new Trace({ model, arch: modelType, layers, experts, top, recordBytes });
 }
 
 async function openSpeaker(device: "auto" | "gpu" | "cpu", gpu: GPU | undefined): Promise<Speaker> {

@@ -86,16 +86,23 @@ export class ExpertLibrary {
     }
   }
 
-  /** The record of an expert, for the pool: ahead of the background fill. A damaged record is fetched again. */
+  /**
+   * The record of an expert, for the pool: ahead of the background fill. A damaged record is fetched again; what was accepted of it before is void.
+   */
   async read(
     layer: number,
     expert: number,
+    accept: (offset: number, bytes: Uint8Array<ArrayBuffer>) => void,
     signal?: AbortSignal,
-  ): Promise<{ bytes: Uint8Array<ArrayBuffer>; from: Origin }> {
+  ): Promise<Origin> {
     const id = layer * this.spec.experts + expert;
     if (this.store && this.stored.has(id)) {
       const bytes = await this.store.get(this.key(id));
-      if (bytes?.length === this.modules[id]!.layout.bytes) return { bytes, from: "store" };
+      signal?.throwIfAborted();
+      if (bytes?.length === this.modules[id]!.layout.bytes) {
+        accept(0, bytes);
+        return "store";
+      }
       this.stored.delete(id);
       this.meter.warn(`The record of expert ${expert} in layer ${layer} could not be read back; it is fetched again.`);
     }
@@ -105,7 +112,8 @@ export class ExpertLibrary {
       await this.keep(id, record);
       return record;
     });
-    return { bytes, from: this.source.remote ? "network" : "memory" };
+    accept(0, bytes);
+    return this.source.remote ? "network" : "memory";
   }
 
   /** How many records the pool may read at once, so that they and one window of the fill fit the memory they are given. */

@@ -237,7 +237,7 @@ export class Session {
   /** Taps are of the last step, so that nothing may follow it before they are read; a token must fit one submission. */
   private get mayQueue(): boolean {
     const { pool } = this.loaded;
-    if (!pool || pool.mode !== "queued" || (this.options.taps ?? "none") !== "none" || this.closed) return false;
+    if (pool?.mode !== "queued" || (this.options.taps ?? "none") !== "none" || this.closed) return false;
     return pool.until(this.plan("one", 1, 0), 0) === pool.layers;
   }
 

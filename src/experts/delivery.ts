@@ -1,5 +1,5 @@
 import { assert, defined } from "../base/assert.ts";
-import { hasBit, members } from "../base/bits.ts";
+import { members } from "../base/bits.ts";
 import { NONE } from "../ops/ops.ts";
 
 /** What a delivery asks of the pool. Experts by number. */

@@ -336,8 +336,10 @@ test("a context that runs full ends the answer with length", async () => {
 test("the trace has a row per token, layer and rank", async () => {
   const { engine } = await open(STORY, { trace: true });
   await ask(engine);
-  const rows = (await engine.trace()).trimEnd().split("\n");
-  expect(rows[0]).toBe("turn,phase,step,layer,slot,expert,weight,residency,expert_bytes");
+  const lines = (await engine.trace()).trimEnd().split("\n");
+  const rows = lines.filter((line) => !line.startsWith("#"));
+  expect(lines[1]).toMatch(/^# model=\S+ arch=mixtral n_layer=5 n_expert=8 n_expert_used=2$/);
+  expect(rows[0]).toMatch(/^turn,phase,step,layer,slot,expert,weight,residency,expert_bytes,/);
   const tokens = HELLO.prompt_ids.length + HELLO.greedy_ids.length - 1;
   expect(rows).toHaveLength(1 + tokens * 5 * 2);
   const weights = rows.slice(1, 3).map((row) => Number(row.split(",")[6]));

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { NONE } from "../../../src/ops/ops.ts";
+import { NONE, type Taps } from "../../../src/ops/ops.ts";
 import { type Conditions, conversation, SHAPES } from "../../support/scheduler.ts";
 
 /** `MIXTAB_CASES=10000 npx vitest run test/unit/experts/scheduler.test.ts` runs longer; MIXTAB_SEED draws others. */
@@ -33,7 +33,7 @@ const conditions = fc.constantFrom(...SHAPES).chain((shape) => {
 const answers = new Map<string, Awaited<ReturnType<typeof conversation>>>();
 
 /** The same conversation with every expert resident, in one chunk, undisturbed. */
-async function resident({ shape, prompt, generate, taps }: fc.TypeOfArbitrary<typeof conditions>) {
+async function resident({ shape, prompt, generate, taps }: Conditions & { readonly taps: Taps }) {
   const key = JSON.stringify([shape, prompt, generate, taps]);
   const slots = shape.layers * shape.experts;
   const known = answers.get(key) ?? (await conversation({ shape, prompt, generate, slots, taps, mode: "optimistic" }));
