@@ -6,7 +6,7 @@ import { Counters, type Origin } from "./counters.ts";
 import { Delivery, type Shelf } from "./delivery.ts";
 import { type Mode, Modes } from "./modes.ts";
 import { Pace } from "./pace.ts";
-import { DecayedCounts } from "./policy.ts";
+import { ExpectedUse } from "./policy.ts";
 import { Prefetch } from "./prefetch.ts";
 import { Residency, type Shape } from "./residency.ts";
 import type { Chunk } from "./step.ts";
@@ -45,7 +45,7 @@ export class Pool {
 
   private readonly shape: Shape;
   private readonly residency: Residency;
-  private readonly policy: DecayedCounts;
+  private readonly policy: ExpectedUse;
   private readonly modes: Modes;
   private readonly ahead: Prefetch | null;
   private readonly read: ReadExpert;
@@ -60,7 +60,7 @@ export class Pool {
     assert(slots.count >= top, "the slots hold the experts of one token and layer");
     this.slots = slots;
     this.shape = { layers: slots.layers, experts: slots.experts, top };
-    this.policy = new DecayedCounts(this.shape);
+    this.policy = new ExpectedUse(this.shape);
     this.residency = new Residency(this.shape, slots.count, this.policy);
     this.modes = new Modes(slots.layers, mode);
     this.ahead = prefetch ? new Prefetch(this.shape, this.decode) : null;
@@ -175,7 +175,7 @@ export class Pool {
       // What is in demand must always find a slot.
       if (ahead.held + this.shape.top >= this.slots.count) return;
       const spared = (other: number) =>
-        policy.heat(other) >= COLD || ahead.isAwaited(other) || Math.floor(other / this.shape.experts) === layer;
+        policy.chance(other) >= COLD || ahead.isAwaited(other) || Math.floor(other / this.shape.experts) === layer;
       const slot = this.take(id, spared);
       if (slot === undefined) return;
       ahead.start(id, () => this.fetch(id, slot, this.decode, this.signal));
@@ -272,5 +272,5 @@ export class Pool {
   }
 }
 
-/** An expert whose decayed count is below this may go for a mere guess. */
-const COLD = 1;
+/** An expert that is used again with less than this chance may go for a mere guess. */
+const COLD = 0.1;

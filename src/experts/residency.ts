@@ -1,6 +1,6 @@
 import { assert } from "../base/assert.ts";
 import { NONE } from "../ops/ops.ts";
-import { DecayedCounts, type Policy } from "./policy.ts";
+import { ExpectedUse, type Policy } from "./policy.ts";
 
 export interface Shape {
   readonly layers: number;
@@ -23,7 +23,7 @@ export class Residency {
   private total = 0;
   private inSlots = 0;
 
-  constructor(shape: Shape, count: number, policy: Policy = new DecayedCounts(shape)) {
+  constructor(shape: Shape, count: number, policy: Policy = new ExpectedUse(shape)) {
     this.shape = shape;
     this.policy = policy;
     this.slots = new Uint32Array(shape.layers * shape.experts).fill(NONE);
