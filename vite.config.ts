@@ -18,7 +18,10 @@ export default defineConfig(({ mode }) => {
         ssr: true,
         outDir: "dist/cli",
         target: "node20",
-        rollupOptions: { input: ["cli/check.ts", "cli/inspect.ts", "cli/chat.ts"], external: ["webgpu"] },
+        rollupOptions: {
+          input: ["check", "inspect", "chat", "replay", "analyse"].map((name) => `cli/${name}.ts`),
+          external: ["webgpu"],
+        },
       },
     };
   return {

@@ -16,7 +16,7 @@ import {
 import type { Loaded } from "./load.ts";
 
 /** Prompt tokens that teach the pool what is wanted: the last ones before the answer. */
-const MARKED_PROMPT_TOKENS = 16;
+export const MARKED_PROMPT_TOKENS = 16;
 /** While experts are missing, so many chunks come to a layer before it is left, so that it is read once for all of them. */
 const MOST_CHUNKS = 16;
 /** What chunks keep while others run: more would be taken from the experts. */

@@ -4,8 +4,8 @@ import type { Shape } from "./residency.ts";
 export interface Policy {
   /** There are so many slots now. */
   resize(slots: number): void;
-  /** A token begins; touches that follow belong to it. */
-  nextToken(): void;
+  /** A token (or the chunks of a segment together) comes to a layer; the touches that follow are its uses there. */
+  visit(layer: number): void;
   /** An expert is used, resident or not. */
   touch(id: number): void;
   /** An expert is resident from now on. */
@@ -16,7 +16,7 @@ export interface Policy {
   victim(incoming: number, needed: (id: number) => boolean): number | undefined;
 }
 
-/** Tokens after which a use counts half; on the recorded traces 12 to 20 do as well, 4 and 64 do worse. */
+/** Visits of its layer after which a use counts half; on the recorded traces 12 to 20 do as well, 4 and 64 do worse. */
 const HALF_LIFE_TOKENS = 16;
 /**
  * How much likelier an expert is used if the token before used it, beyond what its count says: a fifth to a quarter of those are, at any count, on both recorded
@@ -26,32 +26,34 @@ const AGAIN = 0.2;
 
 /**
  * Evicts the expert whose next use is expected last: its layer's turn, and then as many tokens as it takes at the chance that it is used by one. The chance is its
- * share of the layer's exponentially decayed uses, and more if the layer's last token used it. Ties by least recent use. A layer keeps A experts where the slots
+ * share of the layer's exponentially decayed uses, and more if the layer's last visit used it. Ties by least recent use. A layer keeps A experts where the slots
  * allow that to all.
  */
 export class ExpectedUse implements Policy {
   private readonly shape: Shape;
-  /** By expert: decayed count as of its last use; the token of that; the number of that use. */
+  /** By layer, its visits. */
+  private readonly visits: Int32Array;
+  /** By expert: decayed count as of its last use; the visit of that; the number of that use. */
   private readonly count: Float64Array;
-  private readonly lastToken: Int32Array;
+  private readonly lastVisit: Int32Array;
   private readonly lastUse: Float64Array;
   private readonly resident: Uint8Array;
   /** By layer: residents; the one to go first, or UNKNOWN. */
   private readonly residents: Int32Array;
   private readonly worst: Int32Array;
-  /** What a use counts after so many tokens. */
+  /** What a use counts after so many visits. */
   private readonly decay: Float64Array;
   private floor = 0;
-  private token = 0;
-  /** The last layer that was touched by this token. */
-  private layer = -1;
+  /** The layer visited last. */
+  private layer = 0;
   private uses = 0;
 
   constructor(shape: Shape, halfLife = HALF_LIFE_TOKENS) {
     const { layers, experts } = shape;
     this.shape = shape;
     this.count = new Float64Array(layers * experts);
-    this.lastToken = new Int32Array(layers * experts).fill(NEVER);
+    this.visits = new Int32Array(layers);
+    this.lastVisit = new Int32Array(layers * experts).fill(NEVER);
     this.lastUse = new Float64Array(layers * experts).fill(-1);
     this.resident = new Uint8Array(layers * experts);
     this.residents = new Int32Array(layers);
@@ -64,19 +66,15 @@ export class ExpectedUse implements Policy {
     this.floor = slots >= layers * top ? top : 0;
   }
 
-  nextToken(): void {
-    this.worst.fill(UNKNOWN, this.layer + 1);
-    this.token++;
-    this.layer = -1;
+  visit(layer: number): void {
+    this.layer = layer;
+    this.visits[layer]!++;
+    this.worst[layer] = UNKNOWN;
   }
 
   touch(id: number): void {
-    const layer = this.layerOf(id);
-    if (layer > this.layer) this.worst.fill(UNKNOWN, this.layer + 1, layer);
-    this.layer = layer;
-    this.worst[layer] = UNKNOWN;
-    this.count[id] = 1 + this.count[id]! * this.decayed(this.token - this.lastToken[id]!);
-    this.lastToken[id] = this.token;
+    this.count[id] = 1 + this.count[id]! * this.decayed(this.age(id));
+    this.lastVisit[id] = this.visits[this.layerOf(id)]!;
     this.lastUse[id] = this.uses++;
   }
 
@@ -98,12 +96,11 @@ export class ExpectedUse implements Policy {
     return this.victimOf(this.floor, needed) ?? this.victimOf(0, needed);
   }
 
-  /** The chance that the layer's next token uses an expert, as far as one can tell. */
+  /** The chance that the layer's next visit uses an expert, as far as one can tell. */
   chance(id: number): number {
-    const layer = this.layerOf(id);
-    const age = (layer > this.layer ? this.token - 1 : this.token) - this.lastToken[id]!;
+    const age = this.age(id);
     const share = (1 - this.decay[1]!) * this.count[id]! * this.decayed(age);
-    return Math.min(1, age <= 0 ? AGAIN + share : share);
+    return Math.min(1, age === 0 ? AGAIN + share : share);
   }
 
   /** Among layers with more than `floor` residents. */
@@ -125,7 +122,7 @@ export class ExpectedUse implements Policy {
     return found;
   }
 
-  /** Tokens until the next use, expected. */
+  /** In visits of its layer, how far the next use is expected to be. */
   private distance(id: number): number {
     const { layers } = this.shape;
     const ahead = (this.layerOf(id) - this.layer + layers) % layers || layers;
@@ -157,7 +154,12 @@ export class ExpectedUse implements Policy {
   }
 
   private decayed(age: number): number {
-    return age < this.decay.length ? this.decay[Math.max(0, age)]! : 0;
+    return age < this.decay.length ? this.decay[age]! : 0;
+  }
+
+  /** Visits of its layer since its last use. */
+  private age(id: number): number {
+    return this.visits[this.layerOf(id)]! - this.lastVisit[id]!;
   }
 
   private layerOf(id: number): number {

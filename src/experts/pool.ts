@@ -118,17 +118,19 @@ export class Pool {
   beginStep(): void {
     this.missed.clear();
     this.ahead?.begin();
-    this.residency.nextToken();
   }
 
   /** Takes note of what a layer wanted and of what of it (and of what else it needs) was not there. */
   note(counters: Counters, layer: number, wanted: Uint32Array, pending?: Uint32Array): void {
-    for (const expert of members(wanted)) {
-      const id = this.id(layer, expert);
-      this.residency.touch(id);
+    const used = members(wanted);
+    this.residency.use(
+      layer,
+      used.map((expert) => this.id(layer, expert)),
+    );
+    for (const expert of used) {
       const hit = !pending || !hasBit(pending, expert);
       if (hit) counters.hits++;
-      this.ahead?.used(id, hit);
+      this.ahead?.used(this.id(layer, expert), hit);
     }
     this.ahead?.compare(layer, wanted);
     if (!pending) return;

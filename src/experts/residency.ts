@@ -50,14 +50,11 @@ export class Residency {
     return this.slots[id]!;
   }
 
-  /** A token begins; touches that follow belong to it. */
-  nextToken(): void {
-    this.policy.nextToken();
-  }
-
-  /** An expert is used. */
-  touch(id: number): void {
-    this.policy.touch(id);
+  /** A token, or the chunks of a segment, use experts of a layer, resident or not. */
+  use(layer: number, ids: readonly number[]): void {
+    if (ids.length === 0) return;
+    this.policy.visit(layer);
+    for (const id of ids) this.policy.touch(id);
   }
 
   /**

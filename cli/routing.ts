@@ -1,0 +1,75 @@
+/** What the routing of a conversation looks like: the analysis of the Mixtral paper (Jiang et al. 2024, section 5) and what expert capacities would have cost. */
+import type { RouteTrace, Visit } from "./route_trace.ts";
+
+/** Factors of the capacities that are looked at (Switch: 1.0, 1.25; GShard: 2). */
+export const CAPACITY_FACTORS = [1, 1.25, 2] as const;
+
+export interface LayerRouting {
+  readonly layer: number;
+  readonly tokens: number;
+  /** [E], of the assignments; they sum to 1. */
+  readonly shares: readonly number[];
+  /** Of consecutive tokens: the first choice is the same; the first or second choice of one is among the two of the next. */
+  readonly firstRepeats: number;
+  readonly eitherRepeats: number;
+  /** E * Σ f_i P_i (Fedus et al. 2021, eq. 4): 1 when balanced, E when one expert serves all. f: share of first choices; P: mean weight. */
+  readonly loadBalance: number;
+  /** By factor, the share of assignments beyond capacity, which is ceil(factor * tokens * A / E) for each expert. */
+  readonly dropped: readonly number[];
+}
+
+export interface Routing {
+  readonly layers: readonly LayerRouting[];
+  /** The same repetitions if experts were drawn uniformly: 1 / E; 1 - C(E - 2, 2) / C(E, 2). */
+  readonly randomFirst: number;
+  readonly randomEither: number;
+}
+
+/** All tokens of a trace, prompts too. Consecutive: neighbours in position, in one turn. */
+export function analyseRouting({ visits, layers, experts }: RouteTrace): Routing {
+  return {
+    layers: Array.from({ length: layers }, (_, layer) => ofLayer(visits, layer, experts)),
+    randomFirst: 1 / experts,
+    randomEither: experts < 2 ? 1 : 1 - ((experts - 2) * (experts - 3)) / (experts * (experts - 1)),
+  };
+}
+
+function ofLayer(all: readonly Visit[], layer: number, experts: number): LayerRouting {
+  const visits = all.filter((visit) => visit.layer === layer);
+  const [uses, first, weight] = [0, 0, 0].map(() => new Array<number>(experts).fill(0)) as [
+    number[],
+    number[],
+    number[],
+  ];
+  for (const { experts: chosen, weights } of visits) {
+    first[chosen[0]!]!++;
+    for (const [rank, expert] of chosen.entries()) {
+      uses[expert]!++;
+      weight[expert]! += weights[rank] ?? 0;
+    }
+  }
+  const assignments = uses.reduce((sum, count) => sum + count, 0);
+  const pairs = visits.flatMap((visit, index) => {
+    const before = visits[index - 1];
+    const follows = before?.turn === visit.turn && before.position + 1 === visit.position;
+    return follows ? [[before.experts.slice(0, 2), visit.experts.slice(0, 2)] as const] : [];
+  });
+  const share = (count: number, of: number) => (of === 0 ? 0 : count / of);
+  return {
+    layer,
+    tokens: visits.length,
+    shares: uses.map((count) => share(count, assignments)),
+    firstRepeats: share(pairs.filter(([a, b]) => a[0] === b[0]).length, pairs.length),
+    eitherRepeats: share(pairs.filter(([a, b]) => a.some((expert) => b.includes(expert))).length, pairs.length),
+    loadBalance:
+      experts *
+      first.reduce((sum, count, id) => sum + share(count, visits.length) * share(weight[id]!, visits.length), 0),
+    dropped: CAPACITY_FACTORS.map((factor) => {
+      const capacity = Math.ceil((factor * assignments) / experts);
+      return share(
+        uses.reduce((sum, count) => sum + Math.max(0, count - capacity), 0),
+        assignments,
+      );
+    }),
+  };
+}
