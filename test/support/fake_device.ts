@@ -1,0 +1,174 @@
+/** A device that computes nothing: slots that only remember who owns them, and plans that want what was drawn and stall as `resolve.wgsl` does. */
+import { setBit, wordsOf } from "../../src/base/bits.ts";
+import { type Bucket, type Form, type Guess, NONE, type Plan, type Report, type Slots } from "../../src/ops/ops.ts";
+import type { Route } from "./drawn_routes.ts";
+
+/** What a token wants of a layer. */
+export type Routing = (position: number, layer: number) => Route;
+
+export class FakeSlots implements Slots {
+  readonly most: number;
+  readonly bytes: number;
+  readonly layers: number;
+  readonly experts: number;
+  readonly table: Uint32Array;
+  readonly owners: Uint32Array;
+  count: number;
+  /** Slots that lost their owner. */
+  evictions = 0;
+  writtenBytes = 0;
+  /** Hears of what is written. */
+  onWrite: ((slot: number, offset: number, bytes: Uint8Array) => void) | null = null;
+  /** What must not happen, as it happened. */
+  readonly unsafe: string[] = [];
+
+  constructor(count: number, bytes: number, layers: number, experts: number) {
+    this.count = count;
+    this.bytes = bytes;
+    this.layers = layers;
+    this.experts = experts;
+    this.most = layers * experts;
+    this.table = new Uint32Array(this.most).fill(NONE);
+    this.owners = new Uint32Array(this.most).fill(NONE);
+  }
+
+  write(slot: number, offset: number, bytes: Uint8Array<ArrayBuffer>): void {
+    if (this.owners[slot] !== NONE) this.unsafe.push(`slot ${slot} is written while it has an owner`);
+    if (slot >= this.count || offset + bytes.length > this.bytes) this.unsafe.push(`bytes fall beside slot ${slot}`);
+    this.writtenBytes += bytes.length;
+    this.onWrite?.(slot, offset, bytes);
+  }
+
+  own(slot: number, owner: number): void {
+    if (owner === NONE && this.owners[slot] !== NONE) this.evictions++;
+    this.owners[slot] = owner;
+  }
+
+  map(layer: number, expert: number, slot: number): void {
+    this.table[layer * this.experts + expert] = slot;
+  }
+
+  async resize(count: number): Promise<void> {
+    this.count = count;
+  }
+}
+
+export interface FakeOptions {
+  /** Is told of each slot that serves an expert, by number, when it does. */
+  readonly onUse?: (slot: number, id: number) => void;
+  /** Whether reports guess the next two layers' experts: those of even layers rightly, of odd ones as the next token would. */
+  readonly guesses?: boolean;
+}
+
+/** A plan whose token at a position wants what `routing` says. `spent` is the time in its runs, which is not the scheduler's. */
+export function fakePlan(
+  form: Form,
+  bucket: Bucket,
+  slots: FakeSlots,
+  routing: Routing,
+  { onUse, guesses = false }: FakeOptions = {},
+): Plan & { readonly spent: { ms: number } } {
+  const { layers, experts, unsafe } = slots;
+  const spent = { ms: 0 };
+  const nothing = new Uint32Array(wordsOf(experts));
+  const end = 2 * layers + 1;
+  let wanted: Uint32Array[] = [];
+  let guessed: Guess[] = [];
+  let used: readonly number[] = [];
+  const done = new Uint8Array(experts);
+  /** Where a run may go on. */
+  let at = 0;
+
+  /** Writes down what a layer wants. */
+  function route(layer: number, position: number, count: number, marked: number): void {
+    done.fill(0);
+    if (count === 1) {
+      const { experts: ids, set } = routing(position, layer);
+      used = ids;
+      if (marked > 0) wanted[layer] = set;
+      return;
+    }
+    const all = new Set<number>();
+    const set = new Uint32Array(wordsOf(experts));
+    for (let t = 0; t < count; t++)
+      for (const expert of routing(position + t, layer).experts) {
+        all.add(expert);
+        if (t >= count - marked) setBit(set, expert);
+      }
+    used = [...all];
+    wanted[layer] = set;
+  }
+
+  /** Serves what is there, and returns what is missing. */
+  function resolve(layer: number): Uint32Array | null {
+    let pending: Uint32Array | null = null;
+    for (const expert of used) {
+      if (done[expert]) continue;
+      const id = layer * experts + expert;
+      const slot = slots.table[id]!;
+      if (slot < slots.count && slots.owners[slot] === id) {
+        done[expert] = 1;
+        onUse?.(slot, id);
+      } else {
+        pending ??= new Uint32Array(nothing.length);
+        setBit(pending, expert);
+      }
+    }
+    return pending;
+  }
+
+  /** Guesses at the layers after one, made in front of it. */
+  function guess(from: number, position: number): void {
+    for (let layer = from + 1; layer <= Math.min(from + 2, layers - 1); layer++)
+      guessed.push({ layer, from, experts: routing(position + (layer & 1), layer).set });
+  }
+
+  return {
+    form,
+    bucket,
+    spent,
+    begin: 0,
+    end,
+    resumeAt: (layer) => 2 * layer + 1,
+    after: (layer) => 2 * layer + 2,
+    async run({ seq, position, count, marked }, from, to): Promise<Report> {
+      const began = performance.now();
+      if (from !== 0 && from !== at) unsafe.push(`a run begins at ${from}, not at ${at}`);
+      if (from === 0) {
+        wanted = Array.from({ length: layers }, () => nothing);
+        guessed = [];
+      }
+      let stall = NONE;
+      let pending: Uint32Array = nothing;
+      for (let mark = from; mark < to && mark < 2 * layers; mark++) {
+        const layer = mark >> 1;
+        if (mark % 2 === 0) {
+          route(layer, position, count, marked);
+          if (guesses) guess(layer, position);
+        } else {
+          const missing = resolve(layer);
+          if (!missing) continue;
+          stall = layer;
+          pending = missing;
+          at = mark;
+          break;
+        }
+      }
+      if (stall === NONE) at = to;
+      const token = stall === NONE && to === end ? position + count : 0;
+      const report = {
+        seq,
+        began: true,
+        stall,
+        pending,
+        wanted: wanted.slice(),
+        guesses: guessed.slice(),
+        token,
+        finite: true,
+      };
+      spent.ms += performance.now() - began;
+      return report;
+    },
+    taps: async () => new Map(),
+  };
+}
