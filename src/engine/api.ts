@@ -82,6 +82,8 @@ export interface PoolCounters {
   readonly bytesFromNetwork: number;
   /** Submissions; one per token where nothing is missing. */
   readonly passes: number;
+  /** Layers that stood still for want of an expert. */
+  readonly stalls: number;
   /** Time in which nothing could run for want of an expert. */
   readonly stalledMs: number;
   /** Experts read on a guess; bytes of those that were wanted later, that were evicted unused, that were wanted before they had come. */

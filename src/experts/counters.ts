@@ -11,6 +11,7 @@ export class Counters {
   bytesFromStore = 0;
   bytesFromNetwork = 0;
   passes = 0;
+  stalls = 0;
   stalledMs = 0;
   prefetches = 0;
   usefulPrefetchBytes = 0;

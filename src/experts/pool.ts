@@ -136,6 +136,7 @@ export class Pool {
     if (!pending) return;
     this.missed.set(layer, pending);
     counters.misses += members(pending).length;
+    counters.stalls++;
   }
 
   /** Takes note of a report's guesses about layers from `end` on. */
@@ -274,5 +275,5 @@ export class Pool {
   }
 }
 
-/** An expert that is used again with less than this chance may go for a mere guess. */
-const COLD = 0.1;
+/** An expert that is less likely than not to be used by its layer's next visit may go for a guess, of which three in four are right. */
+const COLD = 0.5;

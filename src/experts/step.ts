@@ -35,12 +35,9 @@ export async function runSegment(
 ): Promise<readonly Outcome[]> {
   const walk = new Walk(chunks, pool, signal);
   const layers = pool?.layers ?? 0;
-  for (let passed = 0; ; ) {
-    const until = pool ? pool.until(defined(chunks[0], "a chunk").plan, passed) : 0;
-    await walk.through(passed, until);
-    if (until === layers) break;
-    passed = until;
-  }
+  let passed = 0;
+  do passed = await walk.on(passed);
+  while (passed < layers);
   pool?.finished(chunks);
   return chunks.map((_, index) => walk.outcome(index));
 }
@@ -84,16 +81,29 @@ class Walk {
     return { report: defined(this.reports[index], "a report"), passes: defined(this.passes[index], "a chunk") };
   }
 
-  /** Brings every chunk from behind `passed` MoE layers to behind `until` of them; behind all: to the end. */
-  async through(passed: number, until: number): Promise<void> {
-    const to = (plan: Plan) => (until === (this.pool?.layers ?? 0) ? plan.end : plan.after(until - 1));
+  /** Brings every chunk from behind `passed` MoE layers to behind more of them, and returns how many; behind all: to the end. */
+  async on(passed: number): Promise<number> {
+    let until = this.reach(passed);
     for (const [index, { plan }] of this.chunks.entries())
-      await this.run(index, passed === 0 ? plan.begin : plan.after(passed - 1), to(plan), until - passed);
+      await this.run(index, passed === 0 ? plan.begin : plan.after(passed - 1), this.mark(plan, until), until - passed);
     this.note(until);
     for (let layer = this.stall(); layer !== NONE; layer = this.stall()) {
-      await this.serve(layer, to);
+      // One that is alone goes on at once as far as a new submission would.
+      if (this.chunks.length === 1) until = Math.max(until, this.reach(layer + 1));
+      await this.serve(layer, until);
       this.note(until);
     }
+    return until;
+  }
+
+  /** Behind how many MoE layers the next submission may end, after `passed`. */
+  private reach(passed: number): number {
+    const { plan } = defined(this.chunks[0], "a chunk");
+    return this.pool && passed < this.pool.layers ? this.pool.until(plan, passed) : passed;
+  }
+
+  private mark(plan: Plan, until: number): Mark {
+    return until === (this.pool?.layers ?? 0) ? plan.end : plan.after(until - 1);
   }
 
   /** The first layer where a chunk stands still. */
@@ -145,7 +155,7 @@ class Walk {
   }
 
   /** Has the pool bring what a layer misses, and chunks run on as it comes. */
-  private async serve(layer: number, to: (plan: Plan) => Mark): Promise<void> {
+  private async serve(layer: number, until: number): Promise<void> {
     const pool = defined(this.pool, "a pool");
     const { plan } = defined(this.chunks[0], "a chunk");
     const counters = pool.counters(plan);
@@ -161,7 +171,7 @@ class Walk {
         }
         const { plan: resumed } = defined(this.chunks[index], "a chunk");
         const before = this.reports[index]!;
-        const run = this.run(index, resumed.resumeAt(layer), to(resumed), 0);
+        const run = this.run(index, resumed.resumeAt(layer), this.mark(resumed, until), 0);
         pool.prefetch(layer);
         await run;
         const after = this.reports[index]!;
