@@ -1,24 +1,29 @@
 import type { ModelInfo, Stats } from "../src/index.ts";
 import { CountersTable } from "../src/widget/counters.ts";
 import { h } from "../src/widget/dom.ts";
+import { MODES } from "../src/widget/modes.ts";
+import { allExperts } from "./experts.ts";
 
 const MOST_CELLS = 64;
 
-/** The pool as it stands, one cell per expert (or per share of them, in a large model), and its counters. */
+/** The pool as it stands, one cell per expert (or per share of them, in a large model), how tokens are run, and its counters. */
 export class PoolPanel {
   readonly root: HTMLElement;
   readonly #cells = h("div", { class: "cells", role: "img" });
   readonly #words = h("p", { class: "resident" }, "Nothing is loaded yet.");
+  readonly #mode = h("strong");
+  readonly #meaning = h("span");
   readonly #table = new CountersTable();
   #all = 0;
 
   constructor() {
-    this.root = h("div", { class: "pool" }, this.#cells, this.#words, this.#table.root);
+    const mode = h("p", { class: "mode" }, this.#mode, " ", this.#meaning);
+    this.root = h("div", { class: "pool" }, this.#cells, this.#words, mode, this.#table.root);
   }
 
   /** A model has opened. */
-  begin({ experts, layers }: ModelInfo): void {
-    this.#all = experts * layers;
+  begin(info: ModelInfo): void {
+    this.#all = allExperts(info);
     this.#cells.replaceChildren(...Array.from({ length: Math.min(MOST_CELLS, this.#all) }, () => h("i")));
   }
 
@@ -33,5 +38,8 @@ export class PoolPanel {
     [...this.#cells.children].forEach((cell, i) => {
       cell.className = i < residentExperts * share ? "held" : i < slots * share ? "free" : "";
     });
+    const { name, meaning } = MODES[stats.mode];
+    this.#mode.textContent = `${name[0]?.toUpperCase()}${name.slice(1)}.`;
+    this.#meaning.textContent = meaning;
   }
 }

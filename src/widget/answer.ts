@@ -26,6 +26,7 @@ export async function streamAnswer(
 ): Promise<AnswerEnd> {
   signal.throwIfAborted();
   const meter = new Meter(await engine.stats());
+  listener.counts(meter.none());
   const read = async (): Promise<AnswerCounts> => {
     const stats = await engine.stats();
     const counts = meter.live(stats);
@@ -58,6 +59,7 @@ export async function streamAnswer(
   const last = await polling;
   if (!usage) return { finish, counts: await read().catch(() => last ?? meter.none()) };
   const counts = meter.final(usage);
+  listener.counts(counts);
   listener.stats(await engine.stats());
   return { finish, counts, usage };
 }

@@ -2,6 +2,7 @@ import type { AnswerEnd } from "./answer.ts";
 import { button, h, workingDots } from "./dom.ts";
 import type { AnswerCounts } from "./meter.ts";
 import { formatBytes, formatCount, formatRate, formatShare } from "./numbers.ts";
+import { ratesOf } from "./rates.ts";
 
 const NEAR_BOTTOM_PX = 32;
 
@@ -95,17 +96,17 @@ export class AnswerView {
     });
   }
 
-  /** What it costs so far. */
+  /** What it costs so far; what the pool does for it is seen in the gauges meanwhile. */
   count(counts: AnswerCounts): void {
-    if (counts.tokens > 0) this.#follow(() => (this.#costs.textContent = costsOf(counts)));
+    this.#show(counts.tokens, speedOf(counts));
   }
 
   /** How it ended; nothing is said of an answer that is whole. */
-  end({ finish, counts }: AnswerEnd): void {
+  end({ finish, counts }: Pick<AnswerEnd, "finish"> & Partial<AnswerEnd>): void {
     const words = { stop: "", length: "Cut off at the longest answer allowed.", stopped: "Stopped." }[finish];
     this.root.dataset.finish = finish;
     this.#follow(() => this.#state.replaceChildren(words));
-    this.count(counts);
+    if (counts) this.#show(counts.tokens, [...speedOf(counts), ...costsOf(counts)]);
   }
 
   /** It could not be made, or not to its end. */
@@ -120,14 +121,28 @@ export class AnswerView {
     this.#text.data = "";
     this.#costs.textContent = "";
   }
+
+  #show(tokens: number, parts: readonly string[]): void {
+    if (tokens > 0) this.#follow(() => (this.#costs.textContent = parts.join(" · ")));
+  }
 }
 
-function costsOf(counts: AnswerCounts): string {
-  const { tokens, tokensPerSecond, hits, misses, uploads, uploadedBytes, promptTokens, cachedTokens } = counts;
+function speedOf({ tokens, tokensPerSecond }: AnswerCounts): string[] {
   const parts = [`${formatCount(tokens)} ${tokens === 1 ? "token" : "tokens"}`];
   if (tokensPerSecond > 0) parts.push(`${formatRate(tokensPerSecond)} tokens/s`);
-  if (hits + misses > 0) parts.push(`${formatShare(hits, hits + misses)} hits`);
-  parts.push(uploads === 0 ? "no uploads" : `${formatCount(uploads)} uploads, ${formatBytes(uploadedBytes)}`);
+  return parts;
+}
+
+function costsOf({ decode, promptTokens, cachedTokens }: AnswerCounts): string[] {
+  const { hits, misses } = decode;
+  const { hitRate, bytesPerToken = 0, passesPerToken = 0 } = ratesOf(decode);
+  const parts: string[] = [];
+  if (hitRate !== undefined)
+    parts.push(
+      `${formatShare(hits, hits + misses)} hits`,
+      `${formatBytes(bytesPerToken)} per token`,
+      `${formatRate(passesPerToken)} passes per token`,
+    );
   if (promptTokens !== undefined && cachedTokens) parts.push(`${cachedTokens} of ${promptTokens} prompt tokens reused`);
-  return parts.join(" · ");
+  return parts;
 }

@@ -1,8 +1,13 @@
 import type { PoolCounters, Stats } from "../index.ts";
 import { h } from "./dom.ts";
-import { formatBytes, formatCount, formatMs, formatRate, formatShare } from "./numbers.ts";
+import { formatBytes, formatCount, formatMs, formatRate, formatShare, NOTHING_YET } from "./numbers.ts";
 
 type Row = readonly [name: string, title: string, value: (counters: PoolCounters) => string];
+
+const perToken =
+  (of: (counters: PoolCounters) => number, format: (share: number) => string): Row[2] =>
+  (counters) =>
+    counters.tokens > 0 ? format(of(counters) / counters.tokens) : NOTHING_YET;
 
 const ROWS: readonly Row[] = [
   ["Tokens", "tokens read, and written", ({ tokens }) => formatCount(tokens)],
@@ -11,13 +16,14 @@ const ROWS: readonly Row[] = [
   ["Misses", "experts wanted that were not resident", ({ misses }) => formatCount(misses)],
   ["Uploads", "experts copied to the device", ({ uploads }) => formatCount(uploads)],
   ["Uploaded", "bytes copied to the device", ({ uploadedBytes }) => formatBytes(uploadedBytes)],
+  [
+    "Read per token",
+    "bytes copied to the device, by tokens",
+    perToken(({ uploadedBytes }) => uploadedBytes, formatBytes),
+  ],
   ["From store", "of these, from this browser's store", ({ bytesFromStore }) => formatBytes(bytesFromStore)],
   ["From network", "of these, from the network", ({ bytesFromNetwork }) => formatBytes(bytesFromNetwork)],
-  [
-    "Passes per token",
-    "1 where nothing is missing",
-    ({ passes, tokens }) => (tokens > 0 ? formatRate(passes / tokens) : "–"),
-  ],
+  ["Passes per token", "1 where nothing is missing", perToken(({ passes }) => passes, formatRate)],
   ["Time stalled", "waiting for experts", ({ stalledMs }) => formatMs(stalledMs)],
 ];
 
@@ -27,7 +33,7 @@ export class CountersTable {
   readonly #cells: readonly (readonly [prompt: HTMLElement, answer: HTMLElement])[];
 
   constructor() {
-    this.#cells = ROWS.map(() => [h("td", {}, "–"), h("td", {}, "–")]);
+    this.#cells = ROWS.map(() => [h("td", {}, NOTHING_YET), h("td", {}, NOTHING_YET)]);
     const column = (name: string): HTMLElement => h("th", { scope: "col" }, name);
     const rows = ROWS.map(([name, title], i) =>
       h("tr", { title }, h("th", { scope: "row" }, name), ...(this.#cells[i] ?? [])),
@@ -35,7 +41,7 @@ export class CountersTable {
     this.root = h(
       "table",
       { class: "counters" },
-      h("thead", {}, h("tr", {}, h("td"), column("prompts"), column("answers"))),
+      h("thead", {}, h("tr", {}, h("td", {}, "since opening"), column("prompts"), column("answers"))),
       h("tbody", {}, ...rows),
     );
   }

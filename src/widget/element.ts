@@ -1,11 +1,20 @@
-import { type ChatMessage, type Engine, type EngineOptions, MixtabError, type ModelReference } from "../index.ts";
+import {
+  type ChatMessage,
+  type Engine,
+  type EngineOptions,
+  MixtabError,
+  type ModelReference,
+  type Stats,
+} from "../index.ts";
+import { Budget } from "./budget.ts";
 import { button, h } from "./dom.ts";
 import { EngineSlot } from "./engine_slot.ts";
 import { emitter } from "./events.ts";
 import { endsTheEngine, type Failure, failureOf, worthARetry } from "./failure.ts";
+import { Gauges } from "./gauges.ts";
 import { Loading } from "./loading.ts";
 import { Notice } from "./notice.ts";
-import { answerSettings, ENGINE_ATTRIBUTES, engineSettings } from "./settings.ts";
+import { answerSettings, DEFAULT_BUDGET_BYTES, ENGINE_ATTRIBUTES, engineSettings, parseBudget } from "./settings.ts";
 import { styleSheet } from "./styles.ts";
 import { Talk } from "./talk.ts";
 
@@ -13,8 +22,8 @@ const SUGGESTIONS = ["Tell me a story about a dog.", "Hello!", "Who are you?"];
 
 /**
  * `<mixtab-chat model="…" budget="2GB">`: a conversation with a model that runs in this browser. Attributes: `model` (a folder's
- * URL, or `owner/name` on the Hub), `budget` ("2GB", "64MB", bytes or "all"), `context-length`, `device` ("auto", "gpu", "cpu"),
- * `temperature`, `max-tokens`. Its events are {@link ChatEvents}; its colours, the custom properties of palette.css.
+ * URL, or `owner/name` on the Hub), `budget` ("2GB", "64MB", bytes, "all", "auto"; a change holds at once, in mid-answer too),
+ * `context-length`, `device` ("auto", "gpu", "cpu"), `temperature`, `max-tokens`. Its events are {@link ChatEvents}; its colours, the custom properties of palette.css.
  */
 export class MixtabChat extends HTMLElement {
   static readonly observedAttributes: readonly string[] = ENGINE_ATTRIBUTES;
@@ -23,6 +32,8 @@ export class MixtabChat extends HTMLElement {
   readonly #slot = new EngineSlot();
   readonly #notice = new Notice();
   readonly #loading = new Loading(this.#notice);
+  readonly #gauges = new Gauges();
+  readonly #budget: Budget;
   readonly #talk: Talk;
   #options: EngineOptions = {};
   #files: ModelReference | undefined;
@@ -39,6 +50,18 @@ export class MixtabChat extends HTMLElement {
       settings: () => answerSettings(this),
       fail: (error, retry) => this.#answerFailed(error, retry),
       clearFailure: () => this.#notice.clearFailure(),
+      counts: ({ decode }) => this.#gauges.count(decode),
+      stats: (stats) => this.#show(stats),
+      emit: this.#emit,
+    });
+    this.#budget = new Budget({
+      wish: () => this.getAttribute("budget"),
+      write: (wish) => (wish === null ? this.removeAttribute("budget") : this.setAttribute("budget", wish)),
+      bytes: (wish) => parseBudget(wish) ?? this.#options.budgetBytes ?? DEFAULT_BUDGET_BYTES,
+      engine: () => this.#opened,
+      reopen: () => this.#reopen(),
+      show: (stats) => this.#show(stats),
+      notice: this.#notice,
       emit: this.#emit,
     });
     const fresh = button("New chat", "new-chat", () => this.newChat());
@@ -47,6 +70,7 @@ export class MixtabChat extends HTMLElement {
     root.append(
       h("header", { class: "top", part: "header" }, this.#loading.status, fresh),
       this.#talk.view.root,
+      this.#gauges.root,
       h("footer", { class: "below" }, this.#loading.bar.root, this.#notice.root, this.#talk.composer.root),
     );
     root.addEventListener("keydown", (event) => {
@@ -67,7 +91,8 @@ export class MixtabChat extends HTMLElement {
   attributeChangedCallback(name: string, old: string | null, now: string | null): void {
     if (old === now) return;
     if (name === "model") this.#files = undefined;
-    this.#reopen();
+    if (name === "budget") this.#schedule();
+    else this.#reopen();
   }
 
   /** The model: the attribute, or files by name (see `ModelReference`), which only the property takes. */
@@ -102,7 +127,7 @@ export class MixtabChat extends HTMLElement {
     });
   }
 
-  /** The engine in use, once it is open; it is closed when the element is removed, or its model or budget changes. */
+  /** The engine in use, once it is open; it is closed when the element is removed, or another model is named. */
   get engine(): Promise<Engine> | undefined {
     return this.#opened;
   }
@@ -126,6 +151,7 @@ export class MixtabChat extends HTMLElement {
   newChat(): void {
     this.#afterOpening = undefined;
     if (!this.#openFailure) this.#notice.clearFailure();
+    this.#gauges.reset();
     this.#talk.clear();
   }
 
@@ -150,6 +176,7 @@ export class MixtabChat extends HTMLElement {
       this.#scheduled = false;
       if (!this.isConnected) this.#close();
       else if (this.#stale) void this.#open();
+      else void this.#budget.follow();
     });
   }
 
@@ -165,7 +192,9 @@ export class MixtabChat extends HTMLElement {
     this.#openFailure = undefined;
     this.#talk.stopStreaming();
     this.#notice.clear();
+    this.#gauges.hide();
     this.#loading.begin();
+    this.#budget.begin();
     const opened = this.#load();
     this.#opened = opened;
     try {
@@ -173,8 +202,9 @@ export class MixtabChat extends HTMLElement {
       const stats = await engine.stats();
       if (this.#opened !== opened) return;
       this.#loading.ready(engine.info, this.getAttribute("device") ?? "auto");
+      this.#gauges.begin(engine.info);
       this.#emit("mixtab-ready", engine.info);
-      this.#emit("mixtab-stats", stats);
+      this.#show(stats);
       const next = this.#afterOpening;
       this.#afterOpening = undefined;
       next?.();
@@ -199,6 +229,11 @@ export class MixtabChat extends HTMLElement {
       this.#emit("mixtab-progress", progress);
     };
     return this.#slot.open(model, { ...this.#options, ...engineSettings(this), onProgress });
+  }
+
+  #show(stats: Stats): void {
+    this.#gauges.mode(stats);
+    this.#emit("mixtab-stats", stats);
   }
 
   /** The engine; where it is replaced while we wait, the new one. */

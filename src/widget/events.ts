@@ -8,7 +8,9 @@ export interface ChatEvents {
   readonly "mixtab-progress": Progress;
   /** A model is open and answers. */
   readonly "mixtab-ready": ModelInfo;
-  /** The pool's counters since the model was opened: when it is ready, and four times a second while it answers. */
+  /** The budget has changed while the model was open, or could not: what holds now. A budget that was overtaken by another has no event. */
+  readonly "mixtab-budget": ModelInfo;
+  /** The pool's counters since the model was opened: when it is ready, when its budget has changed, and four times a second while it answers. */
   readonly "mixtab-stats": Stats;
   /** An answer has ended, by itself or by Stop. */
   readonly "mixtab-answer": AnswerEnd;

@@ -5,6 +5,7 @@ import type { Failure } from "./failure.ts";
 export class Notice {
   readonly root: HTMLElement;
   readonly #alert = h("div", { role: "alert", class: "alert", part: "alert" });
+  #shown: Failure | undefined;
   readonly #notes = h("div", { role: "status", class: "notes", part: "notes" });
 
   constructor() {
@@ -12,7 +13,9 @@ export class Notice {
   }
 
   /** Shows a failure, with a Retry button if there is something to retry. */
-  fail({ code, message }: Failure, retry?: () => void): void {
+  fail(failure: Failure, retry?: () => void): void {
+    const { code, message } = failure;
+    this.#shown = failure;
     const words = h("p", {}, h("code", {}, code), " ", message);
     const again = button("Retry", "retry", () => {
       this.clearFailure();
@@ -21,8 +24,10 @@ export class Notice {
     this.#alert.replaceChildren(words, ...(retry ? [again] : []));
   }
 
-  /** Takes the failure away. */
-  clearFailure(): void {
+  /** Takes the failure away; if one is named, only that one. */
+  clearFailure(only: Failure | undefined = this.#shown): void {
+    if (only !== this.#shown) return;
+    this.#shown = undefined;
     this.#alert.replaceChildren();
   }
 

@@ -1,15 +1,26 @@
 const UNITS = ["bytes", "kB", "MB", "GB", "TB"] as const;
 
+/** Stands where there is no number yet. */
+export const NOTHING_YET = "–";
+
 /** Bytes for people, in powers of 1000: "3.0 MB", "62 kB", "0 bytes". */
 export function formatBytes(bytes: number): string {
-  let unit = 0;
-  let value = Math.max(0, bytes);
-  while (value >= 999.5 && unit < UNITS.length - 1) {
-    value /= 1000;
-    unit++;
-  }
+  const unit = unitOf(bytes);
+  const value = Math.max(0, bytes) / 1000 ** unit;
   const digits = unit < 2 || value >= 99.5 ? 0 : 1;
   return `${value.toFixed(digits)} ${UNITS[unit]}`;
+}
+
+/** Bytes in the unit that fits `most`, whatever they are: what changes all the time should not change its unit too. */
+export function formatBytesLike(bytes: number, most: number): string {
+  const unit = unitOf(most);
+  return `${(Math.max(0, bytes) / 1000 ** unit).toFixed(Math.max(0, unit - 1))} ${UNITS[unit]}`;
+}
+
+function unitOf(bytes: number): number {
+  let unit = 0;
+  while (bytes / 1000 ** unit >= 999.5 && unit < UNITS.length - 1) unit++;
+  return unit;
 }
 
 /** Whole numbers with separators: "12,345". */
@@ -24,7 +35,7 @@ export function formatRate(rate: number): string {
 
 /** A share of a whole in percent; "–" where there is no whole yet, and never "100 %" of something short of it. */
 export function formatShare(part: number, whole: number): string {
-  if (whole <= 0) return "–";
+  if (whole <= 0) return NOTHING_YET;
   const percent = (100 * part) / whole;
   return part < whole && percent > 99 ? `${Math.min(99.9, percent).toFixed(1)} %` : `${Math.round(percent)} %`;
 }

@@ -1,10 +1,13 @@
 import { type ChatRequest, type EngineOptions, MixtabError } from "../index.ts";
 
-/** Attributes whose change opens the engine anew. */
+/** Attributes that the engine is opened with; a change opens it anew, unless it is only of the budget. */
 export const ENGINE_ATTRIBUTES = ["model", "budget", "context-length", "device"] as const;
 
 /** Attributes that the next answer reads. */
 export const ANSWER_ATTRIBUTES = ["temperature", "max-tokens"] as const;
+
+/** The engine's own, for a budget that is taken back while it runs. */
+export const DEFAULT_BUDGET_BYTES = 2 * 1024 ** 3;
 
 const SCALE: Readonly<Record<string, number>> = {
   "": 1,
@@ -17,17 +20,18 @@ const SCALE: Readonly<Record<string, number>> = {
   gib: 2 ** 30,
 };
 
-/** "2GB", "64 MB", "512MiB", bytes, or "all"; undefined (the engine's default) where the attribute is absent or empty. */
-export function parseBudget(text: string | null): number | undefined {
+/** "2GB", "64 MB", "512MiB", bytes, "all", or "auto"; undefined (the engine's default) where the attribute is absent or empty. Errors: bad-request. */
+export function parseBudget(text: string | null): number | "auto" | undefined {
   const value = text?.trim().toLowerCase() ?? "";
   if (value === "") return undefined;
+  if (value === "auto") return value;
   if (value === "all") return Number.MAX_SAFE_INTEGER;
   const [, amount, unit] = /^(\d+(?:\.\d+)?)\s*([a-z]*)$/.exec(value) ?? [];
   const scale = SCALE[unit ?? "?"];
   if (amount === undefined || scale === undefined)
     throw new MixtabError(
       "bad-request",
-      `budget="${text}" is not an amount of memory: write "all", "2GB", "64MB" or a number of bytes.`,
+      `budget="${text}" is not an amount of memory: write "all", "auto", "2GB", "64MB" or a number of bytes.`,
     );
   return Math.min(Number.MAX_SAFE_INTEGER, Math.floor(Number(amount) * scale));
 }

@@ -1,9 +1,10 @@
-import { type ChatMessage, type Engine, MixtabError } from "../index.ts";
+import { type ChatMessage, type Engine, MixtabError, type Stats } from "../index.ts";
 import { type AnswerEnd, streamAnswer } from "./answer.ts";
 import { Composer } from "./composer.ts";
 import { type Exchange, messagesOf } from "./conversation.ts";
 import { type AnswerView, ConversationView } from "./conversation_view.ts";
 import type { Emit } from "./events.ts";
+import type { AnswerCounts } from "./meter.ts";
 import type { answerSettings } from "./settings.ts";
 
 /** What a conversation needs from the element around it. */
@@ -16,10 +17,12 @@ export interface TalkHost {
   fail(error: unknown, retry: () => void): void;
   /** A new attempt is made: what failed before is not of interest any more. */
   clearFailure(): void;
+  /** What the answer has cost so far. */
+  counts(counts: AnswerCounts): void;
+  /** The pool's counters, while an answer is made and at its end. */
+  stats(stats: Stats): void;
   readonly emit: Emit;
 }
-
-const NOTHING = { tokens: 0, tokensPerSecond: 0, hits: 0, misses: 0, uploads: 0, uploadedBytes: 0 };
 
 /** The conversation: its turns, the answer being made, and the views of both. It outlives engines. */
 export class Talk {
@@ -80,7 +83,7 @@ export class Talk {
       view.end(end);
       this.#host.emit("mixtab-answer", end);
     } catch (error) {
-      if (abort.signal.aborted) view.end({ finish: "stopped", counts: NOTHING });
+      if (abort.signal.aborted) view.end({ finish: "stopped" });
       else {
         view.fail();
         this.#host.fail(error, () => void this.#answer(exchange, view));
@@ -110,8 +113,11 @@ export class Talk {
         exchange.answer += piece;
         view.append(piece);
       },
-      counts: (counts) => view.count(counts),
-      stats: (stats) => this.#host.emit("mixtab-stats", stats),
+      counts: (counts) => {
+        view.count(counts);
+        this.#host.counts(counts);
+      },
+      stats: (stats) => this.#host.stats(stats),
     });
   }
 

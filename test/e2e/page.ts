@@ -39,6 +39,10 @@ export class ChatPage {
   readonly progress: Locator;
   readonly answers: Locator;
   readonly questions: Locator;
+  /** What the pool does for the answer, in the widget. */
+  readonly gauges: Locator;
+  /** Of the demo. */
+  readonly slider: Locator;
 
   constructor(page: Page) {
     this.page = page;
@@ -51,6 +55,8 @@ export class ChatPage {
     this.progress = chat.getByRole("progressbar");
     this.answers = chat.locator(".answer");
     this.questions = chat.locator(".question");
+    this.gauges = chat.locator(".gauges");
+    this.slider = page.getByLabel("Experts kept in memory");
   }
 
   /**
@@ -70,7 +76,7 @@ export class ChatPage {
       Object.assign(globalThis, { reached });
       const events: unknown[] = [];
       Object.assign(globalThis, { recorded: events });
-      for (const name of ["progress", "ready", "stats", "answer", "error"])
+      for (const name of ["progress", "ready", "budget", "stats", "answer", "error"])
         addEventListener(`mixtab-${name}`, (event) => {
           const { cause, ...detail } = (event as CustomEvent).detail;
           events.push({ name: event.type, detail });
@@ -92,6 +98,13 @@ export class ChatPage {
       [name, count] as const,
     );
     return (await this.events(name)).at(-1) as ChatEvents[Name];
+  }
+
+  /** The value of a gauge: a number, or undefined where there is none yet. */
+  async gauge(name: string): Promise<number | undefined> {
+    const text = await this.gauges.locator("div", { hasText: name }).locator("dd").textContent();
+    const value = Number.parseFloat(text ?? "");
+    return Number.isNaN(value) ? undefined : value;
   }
 
   /** Resolves when every byte of the model is in the store. */
