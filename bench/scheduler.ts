@@ -55,7 +55,7 @@ export async function bench(tokens: number): Promise<void> {
 async function row({ name, geometry, habits }: Case, slotCount: number, tokens: number, prefetch: boolean) {
   const { layers, experts, top } = geometry;
   const slots = new FakeSlots(slotCount, TINY_BYTES, layers, experts);
-  const routes = drawRoutes(geometry, WARM_UP_TOKENS + tokens + 1, habits);
+  const routes = drawRoutes(geometry, WARM_UP_TOKENS + tokens, habits);
   const read = async (
     _layer: number,
     _expert: number,
@@ -71,7 +71,9 @@ async function row({ name, geometry, habits }: Case, slotCount: number, tokens: 
   const prompt = fakePlan("many", 16, slots, () => all);
   await runSegment([{ plan: prompt, step: { ...step, position: 0, count: 1, marked: 0 } }], pool);
 
-  const plan = fakePlan("one", 1, slots, (position, layer) => routes[position]![layer]!, { guesses: prefetch });
+  const plan = fakePlan("one", 1, slots, (position, layer) => routes[position % routes.length]![layer]!, {
+    guesses: prefetch,
+  });
   const times: Record<"hit" | "miss", number[]> = { hit: [], miss: [] };
   let missing = 0;
   let written = slots.writtenBytes;
