@@ -16,7 +16,7 @@ export interface Policy {
   victim(incoming: number, needed: (id: number) => boolean): number | undefined;
 }
 
-/** Visits of its layer after which a use counts half; on the recorded traces 12 to 20 do as well, 4 and 64 do worse. */
+/** Visits of its layer after which a use counts half; on the recorded traces 12 to 32 do as well, 4 and 64 do worse (bench/RESULTS.md). */
 const HALF_LIFE_TOKENS = 16;
 /**
  * How much likelier an expert is used if the token before used it, beyond what its count says: a fifth to a quarter of those are, at any count, on both recorded
@@ -26,7 +26,7 @@ const AGAIN = 0.2;
 
 /**
  * Evicts the expert whose next use is expected last: its layer's turn, and then as many tokens as it takes at the chance that it is used by one. The chance is its
- * share of the layer's exponentially decayed uses, and more if the layer's last visit used it. Ties by least recent use. A layer keeps A experts where the slots
+ * share of the layer's exponentially decayed uses, and more if the layer's last visit used it. Ties by least recent use, then by number. A layer keeps A experts where the slots
  * allow that to all.
  */
 export class ExpectedUse implements Policy {
@@ -38,17 +38,20 @@ export class ExpectedUse implements Policy {
   private readonly lastVisit: Int32Array;
   private readonly lastUse: Float64Array;
   private readonly resident: Uint8Array;
-  /** By layer: residents; the one to go first, or UNKNOWN. */
+  /** By layer: residents; the one to go first, or UNKNOWN, and after how many visits it is expected. */
   private readonly residents: Int32Array;
   private readonly worst: Int32Array;
+  private readonly wait: Float64Array;
   /** What a use counts after so many visits. */
   private readonly decay: Float64Array;
+  private readonly again: number;
   private floor = 0;
   /** The layer visited last. */
   private layer = 0;
   private uses = 0;
 
-  constructor(shape: Shape, halfLife = HALF_LIFE_TOKENS) {
+  /** The constants can be given to study them. */
+  constructor(shape: Shape, halfLife = HALF_LIFE_TOKENS, again = AGAIN) {
     const { layers, experts } = shape;
     this.shape = shape;
     this.count = new Float64Array(layers * experts);
@@ -58,7 +61,9 @@ export class ExpectedUse implements Policy {
     this.resident = new Uint8Array(layers * experts);
     this.residents = new Int32Array(layers);
     this.worst = new Int32Array(layers).fill(UNKNOWN);
+    this.wait = new Float64Array(layers);
     this.decay = Float64Array.from({ length: 64 * halfLife }, (_, age) => 2 ** (-age / halfLife));
+    this.again = again;
   }
 
   resize(slots: number): void {
@@ -73,8 +78,9 @@ export class ExpectedUse implements Policy {
   }
 
   touch(id: number): void {
-    this.count[id] = 1 + this.count[id]! * this.decayed(this.age(id));
-    this.lastVisit[id] = this.visits[this.layerOf(id)]!;
+    const visit = this.visits[this.layerOf(id)]!;
+    this.count[id] = 1 + this.count[id]! * this.decayed(visit - this.lastVisit[id]!);
+    this.lastVisit[id] = visit;
     this.lastUse[id] = this.uses++;
   }
 
@@ -82,14 +88,15 @@ export class ExpectedUse implements Policy {
     this.resident[id] = 1;
     const layer = this.layerOf(id);
     this.residents[layer]!++;
-    this.worst[layer] = UNKNOWN;
+    const worst = this.worst[layer]!;
+    if (worst !== UNKNOWN && this.goesBefore(id, this.chance(id), worst, this.chance(worst))) this.setWorst(layer, id);
   }
 
   remove(id: number): void {
     this.resident[id] = 0;
     const layer = this.layerOf(id);
     this.residents[layer]!--;
-    this.worst[layer] = UNKNOWN;
+    if (this.worst[layer] === id) this.worst[layer] = UNKNOWN;
   }
 
   victim(_incoming: number, needed: (id: number) => boolean): number | undefined {
@@ -98,68 +105,77 @@ export class ExpectedUse implements Policy {
 
   /** The chance that the layer's next visit uses an expert, as far as one can tell. */
   chance(id: number): number {
-    const age = this.age(id);
+    return this.chanceAt(id, this.visits[this.layerOf(id)]!);
+  }
+
+  private chanceAt(id: number, visit: number): number {
+    const age = visit - this.lastVisit[id]!;
     const share = (1 - this.decay[1]!) * this.count[id]! * this.decayed(age);
-    return Math.min(1, age === 0 ? AGAIN + share : share);
+    return age === 0 ? Math.min(1, this.again + share) : share;
   }
 
   /** Among layers with more than `floor` residents. */
   private victimOf(floor: number, needed: (id: number) => boolean): number | undefined {
     const { layers } = this.shape;
-    let found: number | undefined;
+    let found = UNKNOWN;
     let farthest = 0;
     for (let layer = 0; layer < layers; layer++) {
       if (this.residents[layer]! <= floor) continue;
-      let worst = this.worstOf(layer);
-      if (needed(worst)) worst = this.scan(layer, needed);
-      if (worst === UNKNOWN) continue;
-      const distance = this.distance(worst);
-      if (found === undefined || distance > farthest || (distance === farthest && this.isOlder(worst, found))) {
-        found = worst;
-        farthest = distance;
+      if (this.worst[layer] === UNKNOWN) this.setWorst(layer, this.scan(layer));
+      let worst = this.worst[layer]!;
+      const ahead = (layer > this.layer ? layer - this.layer : layer - this.layer + layers) / layers;
+      let distance = ahead + this.wait[layer]!;
+      if (!this.isFarther(worst, distance, found, farthest)) continue;
+      if (needed(worst)) {
+        worst = this.scan(layer, needed);
+        if (worst === UNKNOWN) continue;
+        distance = ahead + 1 / this.chance(worst);
+        if (!this.isFarther(worst, distance, found, farthest)) continue;
       }
+      found = worst;
+      farthest = distance;
     }
-    return found;
+    return found === UNKNOWN ? undefined : found;
   }
 
-  /** In visits of its layer, how far the next use is expected to be. */
-  private distance(id: number): number {
-    const { layers } = this.shape;
-    const ahead = (this.layerOf(id) - this.layer + layers) % layers || layers;
-    return ahead / layers + 1 / this.chance(id);
+  private isFarther(a: number, distanceA: number, b: number, distanceB: number): boolean {
+    return b === UNKNOWN || distanceA > distanceB || (distanceA === distanceB && this.isOlder(a, b));
   }
 
-  private worstOf(layer: number): number {
-    if (this.worst[layer] === UNKNOWN) this.worst[layer] = this.scan(layer, () => false);
-    return this.worst[layer]!;
+  private setWorst(layer: number, id: number): void {
+    this.worst[layer] = id;
+    this.wait[layer] = 1 / this.chance(id);
   }
 
   /** Of a layer, the resident expert with the smallest chance that is not needed. */
-  private scan(layer: number, needed: (id: number) => boolean): number {
+  private scan(layer: number, needed?: (id: number) => boolean): number {
     const { experts } = this.shape;
+    const visit = this.visits[layer]!;
     let worst = UNKNOWN;
     let least = 0;
     for (let id = layer * experts; id < (layer + 1) * experts; id++) {
-      if (this.resident[id] === 0 || needed(id)) continue;
-      const chance = this.chance(id);
-      if (worst !== UNKNOWN && (chance > least || (chance === least && !this.isOlder(id, worst)))) continue;
+      if (this.resident[id] === 0) continue;
+      const chance = this.chanceAt(id, visit);
+      if (worst !== UNKNOWN && !this.goesBefore(id, chance, worst, least)) continue;
+      if (needed?.(id)) continue;
       worst = id;
       least = chance;
     }
     return worst;
   }
 
+  /** Whether of two experts of a layer, with their chances, the first is evicted first. */
+  private goesBefore(a: number, chanceA: number, b: number, chanceB: number): boolean {
+    return chanceA < chanceB || (chanceA === chanceB && this.isOlder(a, b));
+  }
+
   private isOlder(a: number, b: number): boolean {
-    return this.lastUse[a]! < this.lastUse[b]!;
+    const [useA, useB] = [this.lastUse[a]!, this.lastUse[b]!];
+    return useA < useB || (useA === useB && a < b);
   }
 
   private decayed(age: number): number {
     return age < this.decay.length ? this.decay[age]! : 0;
-  }
-
-  /** Visits of its layer since its last use. */
-  private age(id: number): number {
-    return this.visits[this.layerOf(id)]! - this.lastVisit[id]!;
   }
 
   private layerOf(id: number): number {
