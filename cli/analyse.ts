@@ -8,14 +8,19 @@ import { runCommand } from "./shell.ts";
 const USAGE = `npm run analyse -- TRACE [--json]
 
 TRACE: a CSV as engine.trace() writes it. Per layer: the busiest and idlest expert, repetition of consecutive tokens beside chance, the load-balance quantity
-E * sum(f * P) of Switch (P from the chosen experts' weights, which is all that a trace has), and what expert capacities would have dropped (mixtab drops none).`;
+E * sum(f * P) of Switch (f: first choices; P: mean weight, from the chosen experts' weights as they are mixed, which is all that a trace has), and what expert
+capacities of ceil(factor * tokens * chosen / experts) would have dropped (mixtab drops none). Prompt and generated tokens count alike.`;
 
 await runCommand(async (args) => {
   const { values, positionals } = parseArgs({
     args,
     allowPositionals: true,
-    options: { json: { type: "boolean", default: false } },
+    options: { json: { type: "boolean", default: false }, help: { type: "boolean", default: false } },
   });
+  if (values.help) {
+    console.log(USAGE);
+    return 0;
+  }
   const [path] = positionals;
   if (path === undefined || positionals.length > 1)
     throw new MixtabError("bad-request", `One trace is wanted, and ${positionals.length} are named.\n${USAGE}`);
@@ -28,7 +33,7 @@ await runCommand(async (args) => {
   const { model, layers, experts, top } = trace;
   console.log(`${model}: ${layers} layers, ${top} of ${experts} experts, ${routing.layers[0]!.tokens} tokens\n`);
   const percent = (share: number) => `${(100 * share).toFixed(1)} %`;
-  const line = (cells: readonly string[]) => console.log(cells.map((cell) => cell.padStart(15)).join(""));
+  const line = (cells: readonly string[]) => console.log(cells.map((cell) => cell.padStart(17)).join(""));
   const capacities = CAPACITY_FACTORS.map((factor) => `dropped at ${factor}`);
   line(["layer", "busiest", "idlest", "first again", "either again", "load balance", ...capacities]);
   for (const { layer, shares, firstRepeats, eitherRepeats, loadBalance, dropped } of routing.layers) {
@@ -39,7 +44,7 @@ await runCommand(async (args) => {
       `${shares.indexOf(least)}: ${percent(least)}`,
       percent(firstRepeats),
       percent(eitherRepeats),
-      loadBalance.toFixed(3),
+      loadBalance === null ? "no weights" : loadBalance.toFixed(3),
       ...dropped.map(percent),
     ]);
   }

@@ -1,16 +1,19 @@
 /** `npm run chat -- "Tell me a story about a dog."`: one answer, on Dawn where it finds an adapter, else on the CPU. */
+import { writeFile } from "node:fs/promises";
 import { parseArgs } from "node:util";
 import { MixtabError } from "../src/base/errors.ts";
 import { openEngine } from "../src/engine/engine.ts";
 import { dawn } from "./dawn.ts";
 import { openArgument } from "./model_argument.ts";
-import { parseBytes, runCommand } from "./shell.ts";
+import { formatBytes, parseBytes, runCommand } from "./shell.ts";
 
 const USAGE = `npm run chat -- MESSAGE [--model URL_OR_DIR] [--budget 2GB] [--device auto|gpu|cpu]
-               [--temperature N] [--top-p N] [--seed N] [--max-tokens N]`;
+               [--temperature N] [--top-p N] [--seed N] [--max-tokens N] [--prefetch] [--trace FILE.csv]`;
 
 /** The story model that comes with the project. */
 const STORY_MODEL = "demo/public/models/storyteller-moe";
+
+const parseBudget = (text: string): number | "auto" => (text === "auto" ? "auto" : parseBytes(text));
 
 await runCommand(async (args) => {
   const { values, positionals } = parseArgs({
@@ -24,6 +27,8 @@ await runCommand(async (args) => {
       "top-p": { type: "string" },
       seed: { type: "string" },
       "max-tokens": { type: "string" },
+      prefetch: { type: "boolean", default: false },
+      trace: { type: "string" },
     },
   });
   const content = positionals.join(" ");
@@ -36,7 +41,12 @@ await runCommand(async (args) => {
   const number = (text: string | undefined) => (text === undefined ? null : Number(text));
   const engine = await openEngine(
     { ...openArgument(values.model), gpu },
-    { device, ...(values.budget === undefined ? {} : { budgetBytes: parseBytes(values.budget) }) },
+    {
+      device,
+      prefetch: values.prefetch,
+      trace: values.trace !== undefined,
+      ...(values.budget === undefined ? {} : { budgetBytes: parseBudget(values.budget) }),
+    },
   );
   const { info } = engine;
   console.error(
@@ -66,13 +76,17 @@ await runCommand(async (args) => {
       const seconds = (performance.now() - began) / 1000;
       process.stdout.write("\n");
       console.error(
-        `${usage.completion_tokens} tokens, ${(usage.completion_tokens / seconds).toFixed(1)} tokens/s, ` +
-          `experts: ${decode.hits} hits, ${decode.misses} misses, ${decode.uploadedBytes} bytes uploaded while answering`,
+        `${usage.completion_tokens} tokens, ${(usage.completion_tokens / seconds).toFixed(1)} tokens/s; while answering: ` +
+          `${decode.hits} experts hit, ${decode.misses} missed, ${formatBytes(decode.uploadedBytes)} read, ${decode.passes} passes`,
       );
     }
   } catch (error) {
     if (!stop.signal.aborted) throw error;
     process.stdout.write("\n");
+  }
+  if (values.trace !== undefined) {
+    await writeFile(values.trace, await engine.trace());
+    console.error(`The routes are in ${values.trace}: npm run analyse -- ${values.trace}`);
   }
   await engine.close();
   return 0;
