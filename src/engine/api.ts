@@ -18,8 +18,8 @@ export interface EngineOptions {
   readonly quantize?: boolean;
   /** Default "auto": WebGPU where there is an adapter, else the CPU (fit for tiny models only). */
   readonly device?: "auto" | "gpu" | "cpu";
-  /** Where weights are kept between visits. Default "indexeddb" where there is one. */
-  readonly store?: "indexeddb" | "memory";
+  /** Where weights are kept between visits; "opfs": as files, see bench/RESULTS.md. Default "indexeddb" where there is one. */
+  readonly store?: "indexeddb" | "opfs" | "memory";
   /** Record which experts serve which token; read it with `engine.trace()`. Default false. */
   readonly trace?: boolean;
   /** Read what the next layers will probably want ahead of their turn. Never changes the answer. Default false: see bench/RESULTS.md. */

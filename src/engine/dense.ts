@@ -5,7 +5,7 @@ import type { Checkpoint, MatrixSource } from "../format/checkpoint.ts";
 import { quantizedEncoding } from "../format/quantize.ts";
 import type { WeightSpec } from "../models/architecture.ts";
 import type { Speaker, Weight } from "../ops/ops.ts";
-import type { Store } from "../store/store.ts";
+import { readWhole, type Store } from "../store/store.ts";
 import { loadedPerPublished, matrixParts, type Reading, readParts } from "./parts.ts";
 
 /** The longest record of a dense matrix in the store, and its longest piece in memory. */
@@ -65,7 +65,7 @@ async function loadStored({ key, matrix }: DenseModule, weight: Weight, loading:
   const { store, prefix, speaker, onLoaded } = loading;
   if (!store) return false;
   for (const [index, { begin, end }] of piecesOf(matrix).entries()) {
-    const bytes = await store.get(`${prefix}dense/${key}/${index}`);
+    const bytes = await readWhole(store, `${prefix}dense/${key}/${index}`);
     if (bytes?.length !== end - begin) return false;
     speaker.write(weight, begin, bytes);
     release(bytes);

@@ -8,6 +8,7 @@ import type { Speaker } from "../ops/ops.ts";
 import type { Source } from "../source/source.ts";
 import { openIndexedDbStore } from "../store/indexeddb.ts";
 import { memoryStore } from "../store/memory.ts";
+import { openOpfsStore } from "../store/opfs.ts";
 import type { Store } from "../store/store.ts";
 import type { Engine, EngineOptions, ModelInfo } from "./api.ts";
 import { completions } from "./completions.ts";
@@ -143,5 +144,6 @@ async function openSpeaker(device: "auto" | "gpu" | "cpu", gpu: GPU | undefined)
 async function openStore(source: Source, wanted: EngineOptions["store"]): Promise<Store | null> {
   if (!source.remote) return null;
   const kind = wanted ?? (typeof indexedDB === "undefined" ? "memory" : "indexeddb");
-  return kind === "memory" ? memoryStore() : await openIndexedDbStore();
+  if (kind === "memory") return memoryStore();
+  return await (kind === "opfs" ? openOpfsStore() : openIndexedDbStore());
 }

@@ -97,12 +97,12 @@ export class ExpertLibrary {
   ): Promise<Origin> {
     const id = layer * this.spec.experts + expert;
     if (this.store && this.stored.has(id)) {
-      const bytes = await this.store.get(this.key(id));
-      signal?.throwIfAborted();
-      if (bytes?.length === this.modules[id]!.layout.bytes) {
-        accept(0, bytes);
-        return "store";
-      }
+      const { bytes } = this.modules[id]!.layout;
+      // What an older version left may be longer than its slot.
+      const fitting: typeof accept = (offset, slice) => {
+        if (offset + slice.length <= bytes) accept(offset, slice);
+      };
+      if ((await this.store.read(this.key(id), fitting, signal)) === bytes) return "store";
       this.stored.delete(id);
       this.meter.warn(`The record of expert ${expert} in layer ${layer} could not be read back; it is fetched again.`);
     }

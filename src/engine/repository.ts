@@ -3,7 +3,7 @@ import { type Checkpoint, openCheckpoint } from "../format/checkpoint.ts";
 import type { TensorEntry } from "../format/safetensors.ts";
 import { openFiles } from "../source/open_model.ts";
 import type { Source } from "../source/source.ts";
-import type { Store } from "../store/store.ts";
+import { readWhole, type Store } from "../store/store.ts";
 
 /** Small files that belong to a model besides its weights. */
 const TEXT_FILES = [
@@ -87,7 +87,7 @@ function repository(source: Source, store: Store | null, format: string, manifes
 async function storedManifest(source: Source, store: Store, format: string, signal?: AbortSignal) {
   const keys = await store.keys(`${source.name}@`);
   const key = keys.find((candidate) => candidate.endsWith(`/${format}/manifest`));
-  const bytes = key && (await store.get(key));
+  const bytes = key && (await readWhole(store, key));
   if (!bytes) return undefined;
   const manifest = JSON.parse(new TextDecoder().decode(bytes)) as Manifest;
   if (manifest.version !== LAYOUT_VERSION) return undefined;

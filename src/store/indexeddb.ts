@@ -1,10 +1,12 @@
 import { type DBSchema, type IDBPDatabase, openDB } from "idb";
-import { MixtabError } from "../base/errors.ts";
 import { sha256 } from "../base/hash.ts";
-import type { Store } from "./store.ts";
+import { closedError, nameOf, storeError, writeError } from "./errors.ts";
+import { keptBlob, RecordReader } from "./reader.ts";
+import type { Accept, Store } from "./store.ts";
 
 const VERSION = 1;
 const RECORDS = "records";
+const PLACE = "database";
 /** How long a tab with another version may take to let go of the database. */
 const BLOCKED_MS = 10_000;
 
@@ -33,29 +35,21 @@ class IndexedDbStore implements Store {
   /** Null before the first use and after another tab, or the browser, has taken the connection away: it is opened again on demand. */
   private connection: Promise<Database> | null = null;
   private closed = false;
-  /** By key, the hash of what was found right in this session. */
-  private readonly verified = new Map<string, string>();
+  private readonly reader = new RecordReader({
+    find: async (key) => {
+      const record = await this.use((database) => database.get(RECORDS, key));
+      return record && keptBlob(record.blob, record.bytes, record.sha256);
+    },
+    remove: (key) => this.use((database) => database.delete(RECORDS, key)),
+  });
 
   constructor(name: string) {
     this.name = name;
   }
 
-  async get(key: string): Promise<Uint8Array<ArrayBuffer> | undefined> {
-    try {
-      const record = await this.use((database) => database.get(RECORDS, key));
-      if (!record) return undefined;
-      const bytes = new Uint8Array(await record.blob.arrayBuffer());
-      const known = this.verified.get(key) === record.sha256;
-      if (bytes.length === record.bytes && (known || (await sha256(bytes)) === record.sha256)) {
-        this.verified.set(key, record.sha256);
-        return bytes;
-      }
-    } catch (error) {
-      if (error instanceof MixtabError) throw error;
-      if (nameOf(error) === "AbortError") return undefined; // the connection went away, the record need not have
-    }
-    await this.use((database) => database.delete(RECORDS, key)).catch(() => {}); // else the next put overwrites it
-    return undefined;
+  async read(key: string, accept: Accept, signal?: AbortSignal): Promise<number | undefined> {
+    if (this.closed) throw closedError();
+    return await this.reader.read(key, accept, signal);
   }
 
   async put(key: string, bytes: Uint8Array<ArrayBuffer>): Promise<void> {
@@ -63,39 +57,49 @@ class IndexedDbStore implements Store {
     try {
       await this.use((database) => write(database, key, record));
     } catch (error) {
-      throw nameOf(error) === "QuotaExceededError" ? await quotaError(bytes.length, error) : storeError(error);
+      throw await writeError(PLACE, bytes.length, error);
+    } finally {
+      this.reader.forget(key);
     }
   }
 
   async keys(prefix: string): Promise<string[]> {
     return await this.use((database) => database.getAllKeys(RECORDS, startingWith(prefix))).catch((error) => {
-      throw storeError(error);
+      throw storeError(PLACE, error);
     });
   }
 
   async delete(prefix: string): Promise<void> {
-    await this.use((database) => database.delete(RECORDS, startingWith(prefix))).catch((error) => {
-      throw storeError(error);
-    });
+    try {
+      await this.use((database) => database.delete(RECORDS, startingWith(prefix)));
+    } catch (error) {
+      throw storeError(PLACE, error);
+    } finally {
+      this.reader.forgetAll(prefix);
+    }
   }
 
   close(): void {
     this.closed = true;
     this.connection?.then((database) => database.close()).catch(() => {});
-    this.connection = null;
+    this.lose();
   }
 
   async database(): Promise<Database> {
-    if (this.closed) throw new MixtabError("closed", "The store was closed. Open the model again.");
-    this.connection ??= connect(this.name, () => {
-      this.connection = null;
-    });
+    if (this.closed) throw closedError();
+    this.connection ??= connect(this.name, () => this.lose());
     try {
       return await this.connection;
     } catch (error) {
       this.connection = null;
-      throw storeError(error);
+      throw storeError(PLACE, error);
     }
+  }
+
+  /** What comes next may be another database: its records are not those that were read. */
+  private lose(): void {
+    this.connection = null;
+    this.reader.forgetAll();
   }
 
   /** Runs `work` on the connection; once more on a new one where it turns out to be gone. */
@@ -104,7 +108,7 @@ class IndexedDbStore implements Store {
       return await work(await this.database());
     } catch (error) {
       if (nameOf(error) !== "InvalidStateError") throw error;
-      this.connection = null;
+      this.lose();
       return await work(await this.database());
     }
   }
@@ -153,31 +157,3 @@ function startingWith(prefix: string): IDBKeyRange {
   const next = head.slice(0, -1) + String.fromCharCode(head.charCodeAt(head.length - 1) + 1);
   return IDBKeyRange.bound(prefix, next, false, true);
 }
-
-async function quotaError(bytes: number, cause: unknown): Promise<MixtabError> {
-  // The quota itself is not worth saying: Chromium reports another than it enforces.
-  const { usage } = (await globalThis.navigator?.storage?.estimate().catch(() => undefined)) ?? {};
-  const beside = usage === undefined ? "" : ` beside the ${usage} that are kept`;
-  return new MixtabError(
-    "quota",
-    `The browser has no more room for this page: ${bytes} bytes could not be stored${beside}. Free disk space, or delete other models.`,
-    cause,
-  );
-}
-
-function storeError(error: unknown): MixtabError {
-  if (error instanceof MixtabError) return error;
-  const what =
-    nameOf(error) === "VersionError"
-      ? "it was made by a newer mixtab; reload the page"
-      : error instanceof Error
-        ? error.message
-        : String(error);
-  return new MixtabError(
-    "store",
-    `The browser's database cannot be used: ${what}. Private windows may forbid it; the memory store does without.`,
-    error,
-  );
-}
-
-const nameOf = (error: unknown): string => (error instanceof Error || error instanceof DOMException ? error.name : "");

@@ -1,4 +1,6 @@
 import { sha256 } from "../base/hash.ts";
+import { RecordReader } from "./reader.ts";
+import type { Slices } from "./slices.ts";
 import type { Store } from "./store.ts";
 
 export interface MemoryRecord {
@@ -8,35 +10,44 @@ export interface MemoryRecord {
 
 /** Records that last as long as `records` does. Behaves as IndexedDB does, copies and hashes included, so that it can stand in for it. */
 export function memoryStore(records: Map<string, MemoryRecord> = new Map()): Store {
-  /** By key, the hash of what was found right. */
-  const verified = new Map<string, string>();
   const keysWith = (prefix: string) => [...records.keys()].filter((key) => key.startsWith(prefix)).sort();
+  const reader = new RecordReader({
+    async find(key) {
+      const record = records.get(key);
+      return record && { bytes: record.bytes.length, sha256: record.sha256, open: () => copies(record.bytes) };
+    },
+    async remove(key) {
+      records.delete(key);
+    },
+  });
 
   return {
-    async get(key) {
-      const record = records.get(key);
-      if (!record) return undefined;
-      const bytes = record.bytes.slice();
-      if (verified.get(key) === record.sha256) return bytes;
-      if ((await sha256(bytes)) !== record.sha256) {
-        if (records.get(key) === record) records.delete(key);
-        return undefined;
-      }
-      verified.set(key, record.sha256);
-      return bytes;
-    },
+    read: (key, accept, signal) => reader.read(key, accept, signal),
 
     async put(key, bytes) {
       const copy = bytes.slice();
       records.set(key, { bytes: copy, sha256: await sha256(copy) });
+      reader.forget(key);
     },
 
     keys: async (prefix) => keysWith(prefix),
 
     async delete(prefix) {
       for (const key of keysWith(prefix)) records.delete(key);
+      reader.forgetAll(prefix);
     },
 
+    close() {},
+  };
+}
+
+function copies(record: Uint8Array<ArrayBuffer>): Slices {
+  let at = 0;
+  return {
+    async next(bytes) {
+      at += bytes;
+      return record.slice(at - bytes, at);
+    },
     close() {},
   };
 }

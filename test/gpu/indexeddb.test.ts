@@ -2,7 +2,7 @@ import { deleteDB } from "idb";
 import { expect, it } from "vitest";
 import { cdp } from "vitest/browser";
 import { openIndexedDbStore } from "../../src/store/indexeddb.ts";
-import type { Store } from "../../src/store/store.ts";
+import { readWhole, type Store } from "../../src/store/store.ts";
 import { indexedDbSuite } from "../unit/store/indexeddb_suite.ts";
 
 // Needs no GPU, but a real browser: quotas and Blobs in IndexedDB are its own.
@@ -43,8 +43,8 @@ it("a full quota is the error quota with the number of bytes, and harms no recor
     });
     const kept = await store.keys("fill/");
     expect(kept.length).toBeLessThan(6);
-    expect(await store.get(`fill/${kept.length}`)).toBeUndefined();
-    for (const key of ["before", ...kept]) expect((await store.get(key))?.length).toBe(MEGABYTE.length);
+    expect(await readWhole(store, `fill/${kept.length}`)).toBeUndefined();
+    for (const key of ["before", ...kept]) expect((await readWhole(store, key))?.length).toBe(MEGABYTE.length);
     await setQuota({});
     expect(await fill(store)).toBeUndefined();
     expect((await store.keys("fill/")).length).toBe(12);

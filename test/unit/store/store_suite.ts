@@ -1,5 +1,7 @@
 import { afterEach, describe, expect, it, vi } from "vitest";
-import type { Store } from "../../../src/store/store.ts";
+import { release } from "../../../src/base/release.ts";
+import { SLICE_BYTES } from "../../../src/store/slices.ts";
+import { readWhole, type Store } from "../../../src/store/store.ts";
 
 /** One kind of store under test. */
 export interface Kind {
@@ -36,7 +38,7 @@ export function storeSuite(name: string, kind: Kind): void {
 
     it("has nothing under an absent key", async () => {
       const store = await session();
-      expect(await store.get("no")).toBeUndefined();
+      expect(await readWhole(store, "no")).toBeUndefined();
       expect(await store.keys("")).toEqual([]);
       await store.delete("no");
     });
@@ -45,14 +47,14 @@ export function storeSuite(name: string, kind: Kind): void {
       const bytes = bytesOf(length);
       const store = await session();
       await store.put("a", bytes);
-      expectSame(await store.get("a"), bytes);
-      expectSame(await (await session()).get("a"), bytes);
+      expectSame(await readWhole(store, "a"), bytes);
+      expectSame(await readWhole(await session(), "a"), bytes);
     });
 
     it("stores what a view shows, not what lies around it", async () => {
       const store = await session();
       await store.put("a", bytesOf(100).subarray(10, 20));
-      expect(await store.get("a")).toEqual(bytesOf(100).slice(10, 20));
+      expect(await readWhole(store, "a")).toEqual(bytesOf(100).slice(10, 20));
     });
 
     it("keeps its own copy: neither the bytes put nor the bytes got are the record", async () => {
@@ -60,18 +62,18 @@ export function storeSuite(name: string, kind: Kind): void {
       const bytes = bytesOf(50);
       await store.put("a", bytes);
       bytes.fill(0);
-      const got = await store.get("a");
+      const got = await readWhole(store, "a");
       expect(got).toEqual(bytesOf(50));
       got!.fill(0);
-      expect(await store.get("a")).toEqual(bytesOf(50));
+      expect(await readWhole(store, "a")).toEqual(bytesOf(50));
     });
 
     it("replaces a record that is put again", async () => {
       const store = await session();
       await store.put("a", bytesOf(10, 1));
-      expect(await store.get("a")).toEqual(bytesOf(10, 1));
+      expect(await readWhole(store, "a")).toEqual(bytesOf(10, 1));
       await store.put("a", bytesOf(20, 2));
-      expect(await store.get("a")).toEqual(bytesOf(20, 2));
+      expect(await readWhole(store, "a")).toEqual(bytesOf(20, 2));
       expect(await store.keys("")).toEqual(["a"]);
     });
 
@@ -90,8 +92,8 @@ export function storeSuite(name: string, kind: Kind): void {
       for (const key of ["m@1/a", "m@1/b", "m@10/a", "n"]) await store.put(key, bytesOf(3));
       await store.delete("m@1/");
       expect(await store.keys("")).toEqual(["m@10/a", "n"]);
-      expect(await store.get("m@1/a")).toBeUndefined();
-      expect(await store.get("n")).toEqual(bytesOf(3));
+      expect(await readWhole(store, "m@1/a")).toBeUndefined();
+      expect(await readWhole(store, "n")).toEqual(bytesOf(3));
       await store.delete("");
       expect(await store.keys("")).toEqual([]);
     });
@@ -99,14 +101,14 @@ export function storeSuite(name: string, kind: Kind): void {
     it("takes many puts at once", async () => {
       const store = await session();
       await Promise.all(Array.from({ length: 24 }, (_, i) => store.put(`k${i}`, bytesOf(1000 + i, i))));
-      const all = await Promise.all(Array.from({ length: 24 }, (_, i) => store.get(`k${i}`)));
+      const all = await Promise.all(Array.from({ length: 24 }, (_, i) => readWhole(store, `k${i}`)));
       for (const [i, bytes] of all.entries()) expect(bytes).toEqual(bytesOf(1000 + i, i));
     });
 
     it("holds one of two records put under one key at once, as a whole", async () => {
       const store = await session();
       await Promise.all([store.put("a", bytesOf(5000, 1)), store.put("a", bytesOf(7000, 2))]);
-      const got = (await store.get("a"))!;
+      const got = (await readWhole(store, "a"))!;
       expect([bytesOf(5000, 1), bytesOf(7000, 2)]).toContainEqual(got);
     });
 
@@ -115,11 +117,11 @@ export function storeSuite(name: string, kind: Kind): void {
       await (await session()).put("b", bytesOf(1000));
       await kind.flip("a");
       const store = await session();
-      expect(await store.get("a")).toBeUndefined();
+      expect(await readWhole(store, "a")).toBeUndefined();
       expect(await store.keys("")).toEqual(["b"]);
-      expect(await store.get("b")).toEqual(bytesOf(1000));
+      expect(await readWhole(store, "b")).toEqual(bytesOf(1000));
       await store.put("a", bytesOf(1000));
-      expect(await store.get("a")).toEqual(bytesOf(1000));
+      expect(await readWhole(store, "a")).toEqual(bytesOf(1000));
     });
 
     it("hashes a record on its first read in a session only, and again when it was put anew", async () => {
@@ -127,14 +129,113 @@ export function storeSuite(name: string, kind: Kind): void {
       const store = await session();
       const digest = vi.spyOn(crypto.subtle, "digest");
       try {
-        for (let i = 0; i < 3; i++) await store.get("a");
+        for (let i = 0; i < 3; i++) await readWhole(store, "a");
         expect(digest).toHaveBeenCalledTimes(1);
         await store.put("a", bytesOf(1000, 2));
         await kind.flip("a");
-        expect(await store.get("a")).toBeUndefined();
+        expect(await readWhole(store, "a")).toBeUndefined();
       } finally {
         digest.mockRestore();
       }
+    });
+
+    it.each([SLICE_BYTES - 1, SLICE_BYTES, 2 * SLICE_BYTES + 17])(
+      "gives %i bytes at once when they are verified, and in ascending slices after that",
+      async (length) => {
+        const bytes = bytesOf(length);
+        const store = await session();
+        await store.put("a", bytes);
+        const sizes: number[][] = [];
+        for (let i = 0; i < 2; i++) {
+          const got = new Uint8Array(length);
+          const slices: number[] = [];
+          let end = 0;
+          const read = await store.read("a", (offset, slice) => {
+            expect(offset).toBe(end);
+            end += slice.length;
+            slices.push(slice.length);
+            got.set(slice, offset);
+          });
+          expect(read).toBe(length);
+          expectSame(got, bytes);
+          sizes.push(slices);
+        }
+        const full = Array<number>(Math.floor(length / SLICE_BYTES)).fill(SLICE_BYTES);
+        expect(sizes).toEqual([[length], length % SLICE_BYTES ? [...full, length % SLICE_BYTES] : full]);
+        expectSame(await readWhole(store, "a"), bytes);
+      },
+    );
+
+    it("gives bytes that the taker may release", async () => {
+      const store = await session();
+      await store.put("a", bytesOf(1000));
+      for (let i = 0; i < 3; i++) expect(await store.read("a", (_, bytes) => release(bytes))).toBe(1000);
+      expect(await readWhole(store, "a")).toEqual(bytesOf(1000));
+    });
+
+    it("rejects with the reason of an abort, before a read and between slices, and with what the taker throws; the record stays", async () => {
+      const store = await session();
+      await store.put("a", bytesOf(2 * SLICE_BYTES + 1));
+      const reason = new Error("enough");
+      const aborted = AbortSignal.abort(reason);
+      await expect(store.read("a", () => expect.unreachable(), aborted)).rejects.toBe(reason);
+      await store.read("a", () => {});
+      const stop = new AbortController();
+      let slices = 0;
+      const taker = () => {
+        slices++;
+        stop.abort(reason);
+      };
+      await expect(store.read("a", taker, stop.signal)).rejects.toBe(reason);
+      expect(slices).toBe(1);
+      const refuse = () => {
+        throw reason;
+      };
+      await expect(store.read("a", refuse)).rejects.toBe(reason);
+      await expect(readWhole(await session(), "a").then((bytes) => bytes?.length)).resolves.toBe(2 * SLICE_BYTES + 1);
+    });
+
+    it("takes any string for a key, and tells all of them apart", async () => {
+      const keys = [
+        "",
+        "a",
+        "A",
+        ".",
+        "..",
+        "a/b",
+        "a\\b",
+        "/",
+        "%",
+        "%0041",
+        "ä",
+        "a\u0308",
+        "con",
+        "a ",
+        "a.",
+        "+",
+        "\ud800",
+        "\0",
+      ];
+      keys.push(
+        ...[199, 200, 201, 400, 1000].map((length) => "k".repeat(length)),
+        `https://x.test/${"ÄB/?*:".repeat(99)}`,
+      );
+      const store = await session();
+      for (const [i, key] of keys.entries()) await store.put(key, bytesOf(20, i));
+      expect(await store.keys("")).toEqual([...keys].sort());
+      for (const [i, key] of keys.entries()) expect(await readWhole(store, key)).toEqual(bytesOf(20, i));
+      await store.delete("k".repeat(200));
+      expect(await store.keys("k")).toEqual(["k".repeat(199)]);
+    });
+
+    it("reads what another session has put over a record that was read", async () => {
+      const [store, other] = [await session(), await session()];
+      await store.put("a", bytesOf(100, 1));
+      await readWhole(store, "a");
+      await other.put("a", bytesOf(120, 2));
+      expect([bytesOf(100, 1), bytesOf(120, 2)]).toContainEqual(await readWhole(store, "a"));
+      expect(await readWhole(other, "a")).toEqual(bytesOf(120, 2));
+      expect(await readWhole(await session(), "a")).toEqual(bytesOf(120, 2));
     });
   });
 }

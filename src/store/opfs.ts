@@ -1,0 +1,183 @@
+import { MixtabError } from "../base/errors.ts";
+import { sha256 } from "../base/hash.ts";
+import { closedError, nameOf, storeError, writeError } from "./errors.ts";
+import { type FilePath, fileOf, keyOf } from "./file_names.ts";
+import { type Kept, keptBlob, RecordReader } from "./reader.ts";
+import type { Accept, Store } from "./store.ts";
+import { openTrailer, TRAILER_BYTES, trailer } from "./trailer.ts";
+import { type MovableFile, writeFile } from "./write_file.ts";
+
+const PLACE = "private file system";
+/** Another tab that has just this file in hand lets go of it within a write's time. */
+const TRIES = 40;
+const PAUSE_MS = 25;
+
+/**
+ * Opens a store of files in the origin private file system, shared by all tabs of an origin: a record is a file, its bytes before a trailer with
+ * length and hash. It is written under another name and moved. Errors: store, where the browser has none or refuses.
+ */
+export async function openOpfsStore(name = "mixtab"): Promise<Store> {
+  if (typeof FileSystemFileHandle === "undefined" || !("move" in FileSystemFileHandle.prototype))
+    throw new MixtabError(
+      "store",
+      'There is no private file system here, or none whose files can be moved. It needs a newer browser and https or localhost; the store "indexeddb" does without.',
+    );
+  const store = new OpfsStore(name);
+  try {
+    await store.clean();
+  } catch (error) {
+    throw storeError(PLACE, error);
+  }
+  return store;
+}
+
+class OpfsStore implements Store {
+  private readonly name: string;
+  private closed = false;
+  private readonly reader = new RecordReader({
+    find: (key) => this.find(fileOf(key)),
+    remove: (key) => this.remove(fileOf(key)),
+  });
+
+  constructor(name: string) {
+    this.name = name;
+  }
+
+  async read(key: string, accept: Accept, signal?: AbortSignal): Promise<number | undefined> {
+    if (this.closed) throw closedError();
+    return await this.reader.read(key, accept, signal);
+  }
+
+  async put(key: string, bytes: Uint8Array<ArrayBuffer>): Promise<void> {
+    if (this.closed) throw closedError();
+    try {
+      const end = trailer(bytes.length, await sha256(bytes));
+      await withLock(this.lock, { mode: "shared" }, () => this.write(fileOf(key), [bytes, end]));
+    } catch (error) {
+      throw await writeError(PLACE, bytes.length, error);
+    } finally {
+      this.reader.forget(key);
+    }
+  }
+
+  async keys(prefix: string): Promise<string[]> {
+    if (this.closed) throw closedError();
+    try {
+      const keys: string[] = [];
+      for await (const path of files(await this.folder("records"), [])) keys.push(keyOf(path));
+      return keys.filter((key) => key.startsWith(prefix)).sort();
+    } catch (error) {
+      throw storeError(PLACE, error);
+    }
+  }
+
+  async delete(prefix: string): Promise<void> {
+    try {
+      for (const key of await this.keys(prefix)) await this.remove(fileOf(key));
+    } catch (error) {
+      throw storeError(PLACE, error);
+    } finally {
+      this.reader.forgetAll(prefix);
+    }
+  }
+
+  close(): void {
+    this.closed = true;
+    this.reader.forgetAll();
+  }
+
+  /** Removes what writers have left that were cut off, unless somebody writes now. */
+  async clean(): Promise<void> {
+    const root = await this.root();
+    await withLock(this.lock, { mode: "exclusive", ifAvailable: true }, () => removeEntry(root, "writing"));
+  }
+
+  private async find(path: FilePath): Promise<Kept | undefined> {
+    let file: File;
+    try {
+      const folder = await this.folder("records", path.folders, false);
+      file = await (await folder.getFileHandle(path.name)).getFile();
+    } catch (error) {
+      if (nameOf(error) === "NotFoundError") return undefined;
+      throw error;
+    }
+    const bytes = file.size - TRAILER_BYTES;
+    const end = openTrailer(new Uint8Array(await file.slice(Math.max(0, bytes)).arrayBuffer()));
+    return keptBlob(file.slice(0, Math.max(0, bytes)), end.bytes, end.sha256);
+  }
+
+  private async write(path: FilePath, parts: readonly Uint8Array<ArrayBuffer>[]): Promise<void> {
+    const writing = await this.folder("writing");
+    const name = crypto.randomUUID();
+    const file = (await writing.getFileHandle(name, { create: true })) as MovableFile;
+    try {
+      await writeFile(file, parts);
+      const folder = await this.folder("records", path.folders);
+      await patiently(async (again) => {
+        // Some browsers move a file over another, some want its place to be free.
+        if (again) await removeEntry(folder, path.name).catch(() => {});
+        await file.move(folder, path.name);
+      });
+    } catch (error) {
+      await patiently(() => removeEntry(writing, name)).catch(() => {});
+      throw error;
+    }
+  }
+
+  private async remove({ folders, name }: FilePath): Promise<void> {
+    const folder = await this.folder("records", folders);
+    await patiently(() => removeEntry(folder, name));
+  }
+
+  /** Not kept: a person may delete the site's data meanwhile. */
+  private async folder(kind: "records" | "writing", inner: readonly string[] = [], create = true) {
+    let folder = await this.root();
+    for (const name of [kind, ...inner]) folder = await folder.getDirectoryHandle(name, { create });
+    return folder;
+  }
+
+  private async root(): Promise<FileSystemDirectoryHandle> {
+    return await (await navigator.storage.getDirectory()).getDirectoryHandle(this.name, { create: true });
+  }
+
+  /** Held by all who write, so that nobody takes their unfinished files for left over. */
+  private get lock(): string {
+    return `mixtab-opfs/${this.name}`;
+  }
+}
+
+async function* files(folder: FileSystemDirectoryHandle, folders: readonly string[]): AsyncGenerator<FilePath> {
+  for await (const [name, handle] of folder.entries()) {
+    if (handle.kind === "file") yield { folders, name };
+    else yield* files(handle as FileSystemDirectoryHandle, [...folders, name]);
+  }
+}
+
+/** Removes a file or folder if it is there. */
+async function removeEntry(folder: FileSystemDirectoryHandle, name: string): Promise<void> {
+  try {
+    await folder.removeEntry(name, { recursive: true });
+  } catch (error) {
+    if (nameOf(error) !== "NotFoundError") throw error;
+  }
+}
+
+/** Does `work` again while another has the file in hand. */
+async function patiently(work: (again: boolean) => Promise<void>): Promise<void> {
+  for (let tries = 1; ; tries++) {
+    try {
+      return await work(tries > 1);
+    } catch (error) {
+      const busy = /^(NoModificationAllowed|InvalidModification|InvalidState)Error$/.test(nameOf(error));
+      if (!busy || tries === TRIES) throw error;
+      await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
+    }
+  }
+}
+
+/** Does `work` under a Web Lock, or not at all where it is not to be had now. */
+async function withLock(name: string, options: LockOptions, work: () => Promise<void>): Promise<void> {
+  await navigator.locks.request(name, options, async (lock) => {
+    if (lock) await work();
+  });
+}

@@ -1,0 +1,122 @@
+import { MixtabError } from "../base/errors.ts";
+import { sha256 } from "../base/hash.ts";
+import { nameOf } from "./errors.ts";
+import { blobSlices, SLICE_BYTES, type Slices } from "./slices.ts";
+import type { Accept } from "./store.ts";
+
+/** A record as it lies somewhere, to be read as often as one likes. */
+export interface Kept {
+  readonly bytes: number;
+  readonly sha256: string;
+  open(): Slices;
+}
+
+/** A record in a Blob. Throws where it has another length. */
+export function keptBlob(blob: Blob, bytes: number, sha256: string): Kept {
+  if (blob.size !== bytes) throw new Error("the record has another length");
+  return { bytes, sha256, open: () => blobSlices(blob) };
+}
+
+/** Where a reader's records lie. */
+export interface Shelves {
+  /** undefined: absent. Throws where it is there and no record. */
+  find(key: string): Promise<Kept | undefined>;
+  remove(key: string): Promise<void>;
+}
+
+/** The reading half of every store: one session's knowledge of which records are right, and where they lie. */
+export class RecordReader {
+  private readonly shelves: Shelves;
+  private readonly sliceBytes: number;
+  /** By key; `right` after the first read. Finding a record again costs as much as reading a megabyte of it. */
+  private readonly entries = new Map<string, { right?: Kept }>();
+
+  constructor(shelves: Shelves, sliceBytes = SLICE_BYTES) {
+    this.shelves = shelves;
+    this.sliceBytes = sliceBytes;
+  }
+
+  /** As Store.read. */
+  async read(key: string, accept: Accept, signal?: AbortSignal): Promise<number | undefined> {
+    signal?.throwIfAborted();
+    const known = this.entries.get(key)?.right;
+    if (!known) return await this.readFirst(key, accept, signal);
+    const reached = await stream(known, this.sliceBytes, accept, signal);
+    if (reached === known.bytes) return reached;
+    this.forget(key);
+    if (reached === 0) return await this.readFirst(key, accept, signal); // another tab may have put it anew
+    await this.shelves.remove(key).catch(() => {});
+    return undefined;
+  }
+
+  /** To be called when a record has been put or deleted: its next read is a first one again. */
+  forget(key: string): void {
+    this.entries.delete(key);
+  }
+
+  forgetAll(prefix = ""): void {
+    for (const key of this.entries.keys()) if (key.startsWith(prefix)) this.entries.delete(key);
+  }
+
+  private async readFirst(key: string, accept: Accept, signal?: AbortSignal): Promise<number | undefined> {
+    const entry = this.entries.get(key) ?? {};
+    this.entries.set(key, entry);
+    const bytes = await this.verify(key, entry);
+    signal?.throwIfAborted();
+    if (!bytes) return undefined;
+    const { length } = bytes; // which is gone once they are released
+    if (length > 0) accept(0, bytes);
+    return length;
+  }
+
+  private async verify(key: string, entry: { right?: Kept }): Promise<Uint8Array<ArrayBuffer> | undefined> {
+    try {
+      const record = await this.shelves.find(key);
+      if (!record) return undefined;
+      const bytes = await whole(record);
+      if ((await sha256(bytes)) === record.sha256) {
+        entry.right = record;
+        return bytes;
+      }
+    } catch (error) {
+      if (error instanceof MixtabError) throw error;
+      if (nameOf(error) === "AbortError") return undefined; // the connection went away, the record need not have
+    }
+    if (this.entries.get(key) !== entry) return undefined; // put anew since
+    this.forget(key);
+    await this.shelves.remove(key).catch(() => {}); // else the next put overwrites it
+    return undefined;
+  }
+}
+
+async function whole(record: Kept): Promise<Uint8Array<ArrayBuffer>> {
+  if (record.bytes === 0) return new Uint8Array();
+  const slices = record.open();
+  try {
+    return await slices.next(record.bytes);
+  } finally {
+    slices.close();
+  }
+}
+
+/** Resolves to how many bytes were accepted before the end, or before a slice that could not be read. */
+async function stream(record: Kept, sliceBytes: number, accept: Accept, signal?: AbortSignal): Promise<number> {
+  const slices = record.open();
+  const read = (at: number) =>
+    at < record.bytes ? slices.next(Math.min(sliceBytes, record.bytes - at)).catch(() => undefined) : undefined;
+  try {
+    let at = 0;
+    for (let next = read(0); next; ) {
+      const slice = await next;
+      signal?.throwIfAborted();
+      if (!slice) break;
+      const { length } = slice;
+      next = read(at + length);
+      accept(at, slice);
+      at += length;
+    }
+    return at;
+  } finally {
+    slices.close();
+  }
+}
