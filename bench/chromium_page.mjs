@@ -12,7 +12,7 @@ export async function openPage() {
     root,
     logLevel: "error",
     appType: "mpa",
-    server: { port: 0 },
+    server: { port: 0, hmr: false, watch: null },
   });
   await server.listen();
   const browser = await chromium.launch({ executablePath: findChromium(), args: CHROMIUM_FLAGS });

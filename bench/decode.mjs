@@ -15,13 +15,14 @@ const rows = await page.evaluate(
     const model = new URL("/demo/public/models/storyteller-moe/", location.href).href;
     const conditions = [
       ["all resident", {}],
-      ["all resident, not queued", { mode: "optimistic" }],
+      ["all resident, one by one", { mode: "optimistic" }],
+      ["all resident, prefetch", { prefetch: true }],
       ["50 %", { slots: 20 }],
       ["50 %, prefetch", { slots: 20, prefetch: true }],
-      ["A slots", { slots: 2 }],
-      ["A slots, one submission", { slots: 2, mode: "optimistic" }],
       ["25 %", { slots: 10 }],
       ["25 %, prefetch", { slots: 10, prefetch: true }],
+      ["A slots", { slots: 2 }],
+      ["A slots, prefetch", { slots: 2, prefetch: true }],
     ];
     const engines = [];
     for (const [name, { slots, ...options }] of conditions) {

@@ -1,6 +1,6 @@
 /**
  * How tokens are run. queued: every expert is resident, and tokens are submitted ahead of each other; optimistic: a token is one submission, which stalls where an
- * expert is missing; grouped: many experts are missing, and a submission holds as many layers as can be expected to pass.
+ * expert is missing; grouped: many experts are missing, and a submission ends beyond where the next miss is expected.
  */
 export type Mode = "queued" | "optimistic" | "grouped";
 
@@ -26,10 +26,13 @@ export class Modes {
     return this.forced === "auto" && 1 + this.misses > this.layers / 4 ? "grouped" : "optimistic";
   }
 
-  /** Layers of a submission while experts are missing. */
+  /**
+   * Layers of a submission while experts are missing. In groups twice the distance at which misses follow each other: a layer that runs idle costs less than
+   * a readback too many.
+   */
   group(): number {
     if (this.choose(false) === "optimistic") return this.layers;
-    return Math.max(1, Math.round(this.layers / (1 + this.misses)));
+    return Math.max(1, Math.min(this.layers, Math.ceil((2 * this.layers) / this.misses)));
   }
 
   /** A token missed experts in so many layers. */
