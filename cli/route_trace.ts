@@ -30,8 +30,10 @@ export interface RouteTrace {
   readonly visits: readonly Visit[];
 }
 
-/** Lines that a trace may have: more is not a trace of a conversation. */
-const MOST_LINES = 50_000_000;
+/** Text that fits in a string; and more layers or experts than any model has, so that a damaged header cannot ask for gigabytes. */
+const MOST_BYTES = 2 ** 29 - 64;
+const MOST_LAYERS = 2 ** 12;
+const MOST_EXPERTS = 2 ** 16;
 const NEEDED = ["phase", "step", "layer", "slot", "expert"] as const;
 
 /** A CSV, gzipped or not. Errors: not-found; bad-request, with the line. */
@@ -43,76 +45,110 @@ export async function readRouteTrace(path: string): Promise<RouteTrace> {
       error,
     );
   });
+  return parseRouteTrace(textOf(file, path), path);
+}
+
+function textOf(file: Buffer, name: string): string {
   const zipped = file[0] === 0x1f && file[1] === 0x8b;
-  return parseRouteTrace((zipped ? gunzipSync(file) : file).toString("utf8"), path);
+  try {
+    const bytes = zipped ? gunzipSync(file, { maxOutputLength: MOST_BYTES }) : file;
+    if (bytes.length <= MOST_BYTES) return bytes.toString("utf8");
+  } catch {
+    throw bad(name, 1, "is gzipped, and damaged or too long");
+  }
+  throw bad(name, 1, `begins more than ${MOST_BYTES} bytes`);
 }
 
 /** `name` is what errors call it. */
 export function parseRouteTrace(text: string, name = "the trace"): RouteTrace {
-  const lines = text.split(/\r?\n/);
-  if (lines.length > MOST_LINES) throw bad(name, lines.length, `has more than ${MOST_LINES} lines`);
-  const head: Record<string, string> = {};
+  const head = new Map<string, string>();
   const bytes = new Map<number, number>();
+  const visits: OpenVisit[] = [];
   let columns: readonly string[] | null = null;
-  const visits: (Visit & { experts: number[]; weights: number[] })[] = [];
-  for (const [index, line] of lines.entries()) {
+  for (const [index, line] of text.split(/\r?\n/).entries()) {
+    const complain = (what: string) => bad(name, index + 1, what);
     if (line === "") continue;
     if (line.startsWith("#")) {
-      const fields = Object.fromEntries([...line.matchAll(/(\w+)=(\S+)/g)].map(([, key, value]) => [key!, value!]));
-      if (fields.layer === undefined) Object.assign(head, fields);
-      else bytes.set(Number(fields.layer), Number(fields.expert_bytes));
+      const fields = new Map([...line.matchAll(/(\w+)=(\S+)/g)].map(([, key, value]) => [key!, value!]));
+      const layer = fields.get("layer");
+      if (layer === undefined) for (const [key, value] of fields) head.set(key, value);
+      else bytes.set(whole(layer, "layer", complain), whole(fields.get("expert_bytes"), "expert_bytes", complain));
       continue;
     }
     const cells = line.split(",");
-    if (columns === null) {
-      columns = cells;
-      const missing = NEEDED.filter((column) => !cells.includes(column));
-      if (missing.length > 0) throw bad(name, index + 1, `has no column ${missing.join(", ")}`);
+    if (columns !== null) {
+      if (cells.length !== columns.length) throw complain(`has ${cells.length} cells and ${columns.length} columns`);
+      addRow(visits, columns, cells, complain);
       continue;
     }
-    if (cells.length !== columns.length)
-      throw bad(name, index + 1, `has ${cells.length} cells and ${columns.length} columns`);
-    const cell = (column: string): number | null => {
-      const at = columns!.indexOf(column);
-      if (at < 0) return null;
-      const value = Number(cells[at]);
-      if (cells[at] === "" || !(value >= 0)) throw bad(name, index + 1, `has "${cells[at]}" as ${column}`);
-      return value;
-    };
-    const [turn, position, layer] = [cell("turn") ?? 0, cell("step")!, cell("layer")!];
-    const [decode, rank, expert, weight] = [cell("phase") === 1, cell("slot")!, cell("expert")!, cell("weight")];
-    let visit = visits.at(-1);
-    const same =
-      visit?.turn === turn && visit.position === position && visit.layer === layer && visit.decode === decode;
-    if (!visit || !same) {
-      visit = { turn, decode, position, layer, experts: [], weights: [], segment: decode ? null : cell("segment") };
-      visits.push(visit);
-    }
-    if (rank !== visit.experts.length)
-      throw bad(name, index + 1, `has rank ${rank} where ${visit.experts.length} follows`);
-    visit.experts.push(expert);
-    if (weight !== null) visit.weights.push(weight);
+    const missing = NEEDED.filter((column) => !cells.includes(column));
+    if (missing.length > 0) throw complain(`has no column ${missing.join(", ")}`);
+    columns = cells;
   }
   if (columns === null) throw bad(name, 1, "is no route trace: it has no line of columns");
-  if (visits.length === 0) throw bad(name, lines.length, "has no routes");
-  const most = (numbers: readonly number[]) => numbers.reduce((a, b) => Math.max(a, b), 0);
-  const layers = Number(head.n_layer ?? most(visits.map(({ layer }) => layer)) + 1);
-  const experts = Number(head.n_expert ?? most(visits.flatMap((visit) => visit.experts)) + 1);
-  const odd = visits.find((visit) => visit.layer >= layers || visit.experts.some((expert) => expert >= experts));
-  if (odd)
-    throw bad(
-      name,
-      2,
-      `says ${layers} layers of ${experts} experts, but names expert ${odd.experts} of layer ${odd.layer}`,
-    );
-  return {
-    model: head.model ?? name,
-    layers,
-    experts,
-    top: Number(head.n_expert_used ?? most(visits.map((visit) => visit.experts.length))),
-    recordBytes: Array.from({ length: layers }, (_, layer) => bytes.get(layer) ?? 0),
-    visits,
+  if (visits.length === 0) throw bad(name, 1, "begins a trace that has no routes");
+  return { ...shapeOf(visits, head, bytes, name), model: head.get("model") ?? name, visits };
+}
+
+interface OpenVisit extends Visit {
+  readonly experts: number[];
+  readonly weights: number[];
+}
+
+type Complain = (what: string) => MixtabError;
+
+/** A row is the next rank of the last visit, or begins a visit. */
+function addRow(visits: OpenVisit[], columns: readonly string[], cells: readonly string[], complain: Complain): void {
+  const cell = (column: string) => whole(cells[columns.indexOf(column)], column, complain);
+  const [turn, phase] = [columns.includes("turn") ? cell("turn") : 0, cell("phase")];
+  const [position, layer, rank, expert] = [cell("step"), cell("layer"), cell("slot"), cell("expert")];
+  if (phase > 1) throw complain(`has ${phase} as phase, which is 0 for prompts and 1 for generated tokens`);
+  if (layer >= MOST_LAYERS || expert >= MOST_EXPERTS) throw complain(`has layer ${layer} and expert ${expert}`);
+  const decode = phase === 1;
+  let visit = visits.at(-1);
+  const same = visit?.turn === turn && visit.position === position && visit.layer === layer && visit.decode === decode;
+  if (!visit || !same) {
+    const segment = !decode && columns.includes("segment") ? cell("segment") : null;
+    visit = { turn, decode, position, layer, experts: [], weights: [], segment };
+    visits.push(visit);
+  }
+  if (rank !== visit.experts.length) throw complain(`has rank ${rank} where ${visit.experts.length} follows`);
+  if (visit.experts.includes(expert)) throw complain(`has expert ${expert} a second time`);
+  visit.experts.push(expert);
+  if (!columns.includes("weight")) return;
+  const weight = cells[columns.indexOf("weight")]!;
+  if (weight === "" || !Number.isFinite(Number(weight))) throw complain(`has "${weight}" as weight`);
+  visit.weights.push(Number(weight));
+}
+
+/** What the header says, which must agree with the routes, or else what they show. */
+function shapeOf(
+  visits: readonly Visit[],
+  head: ReadonlyMap<string, string>,
+  bytes: ReadonlyMap<number, number>,
+  name: string,
+): Pick<RouteTrace, "layers" | "experts" | "top" | "recordBytes"> {
+  const said = (key: string, most: number, least: number) => {
+    const text = head.get(key);
+    if (text === undefined) return least;
+    const value = whole(text, key, (what) => bad(name, 2, what));
+    if (value < least || value > most) throw bad(name, 2, `says ${key}=${value}, and the routes have ${least}`);
+    return value;
   };
+  const most = (of: (visit: Visit) => number) => visits.reduce((found, visit) => Math.max(found, of(visit)), 0);
+  const layers = said("n_layer", MOST_LAYERS, most((visit) => visit.layer) + 1);
+  const experts = said("n_expert", MOST_EXPERTS, most((visit) => Math.max(...visit.experts)) + 1);
+  const top = said(
+    "n_expert_used",
+    experts,
+    most((visit) => visit.experts.length),
+  );
+  return { layers, experts, top, recordBytes: Array.from({ length: layers }, (_, layer) => bytes.get(layer) ?? 0) };
+}
+
+function whole(text: string | undefined, what: string, complain: Complain): number {
+  if (!/^\d{1,15}$/.test(text ?? "")) throw complain(`has "${text ?? ""}" as ${what}`);
+  return Number(text);
 }
 
 function bad(name: string, line: number, what: string): MixtabError {

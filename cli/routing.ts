@@ -12,8 +12,11 @@ export interface LayerRouting {
   /** Of consecutive tokens: the first choice is the same; the first or second choice of one is among the two of the next. */
   readonly firstRepeats: number;
   readonly eitherRepeats: number;
-  /** E * Σ f_i P_i (Fedus et al. 2021, eq. 4): 1 when balanced, E when one expert serves all. f: share of first choices; P: mean weight. */
-  readonly loadBalance: number;
+  /**
+   * E * Σ f_i P_i (Fedus et al. 2021, eq. 4): 1 when balanced, E when one expert serves all. f: share of first choices; P: mean weight.
+   * null: the trace has no weights.
+   */
+  readonly loadBalance: number | null;
   /** By factor, the share of assignments beyond capacity, which is ceil(factor * tokens * A / E) for each expert. */
   readonly dropped: readonly number[];
 }
@@ -61,9 +64,10 @@ function ofLayer(all: readonly Visit[], layer: number, experts: number): LayerRo
     shares: uses.map((count) => share(count, assignments)),
     firstRepeats: share(pairs.filter(([a, b]) => a[0] === b[0]).length, pairs.length),
     eitherRepeats: share(pairs.filter(([a, b]) => a.some((expert) => b.includes(expert))).length, pairs.length),
-    loadBalance:
-      experts *
-      first.reduce((sum, count, id) => sum + share(count, visits.length) * share(weight[id]!, visits.length), 0),
+    loadBalance: visits.some(({ weights }) => weights.length > 0)
+      ? experts *
+        first.reduce((sum, count, id) => sum + share(count, visits.length) * share(weight[id]!, visits.length), 0)
+      : null,
     dropped: CAPACITY_FACTORS.map((factor) => {
       const capacity = Math.ceil((factor * assignments) / experts);
       return share(

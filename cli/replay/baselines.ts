@@ -1,7 +1,7 @@
 /** Policies to compare ours with; each is the textbook's, without a floor. */
 import type { Policy } from "../../src/experts/policy.ts";
 import type { Shape } from "../../src/experts/residency.ts";
-import type { Event, WatchingPolicy } from "./replay.ts";
+import type { Cache, Event } from "./replay.ts";
 
 type Needed = (id: number) => boolean;
 
@@ -155,39 +155,46 @@ export class Arc implements Policy {
   }
 }
 
-/** Evicts what will be used last: no policy that must bring what is missing does better (Belady 1966). Knows the future. */
-export class Belady extends Lru implements WatchingPolicy {
-  /** By expert, when it is needed, the last first. */
-  private readonly uses = new Map<number, number[]>();
+/**
+ * The optimum, which knows the future (Belady 1966): of what was there and what an event brought, keeps what is needed soonest. Nothing has to stay, not even what was
+ * just brought; a pool of so many slots can only do worse.
+ */
+export class Belady implements Cache {
+  private readonly slots: number;
+  /** By event, when each of the experts that it needs is needed next. */
+  private readonly next = new Map<Event, readonly number[]>();
+  /** Experts that are there, and when they are needed next. */
+  private readonly held = new Map<number, number>();
 
-  constructor(events: readonly Event[]) {
-    super();
-    for (let index = events.length - 1; index >= 0; index--)
-      for (const id of events[index]!.needed) this.uses.set(id, [...(this.uses.get(id) ?? []), index]);
-  }
-
-  private now = -1;
-
-  event(index: number): void {
-    this.now = index;
-  }
-
-  override victim(_incoming: number, needed: Needed): number | undefined {
-    let found: number | undefined;
-    let farthest = -1;
-    for (const id of this.order) {
-      if (needed(id)) continue;
-      const next = this.next(id);
-      if (next <= farthest) continue;
-      found = id;
-      farthest = next;
+  constructor(events: readonly Event[], slots: number) {
+    this.slots = slots;
+    const coming = new Map<number, number>();
+    for (let index = events.length - 1; index >= 0; index--) {
+      const event = events[index]!;
+      this.next.set(
+        event,
+        event.needed.map((id) => coming.get(id) ?? Number.POSITIVE_INFINITY),
+      );
+      for (const id of event.needed) coming.set(id, index);
     }
-    return found;
   }
 
-  private next(id: number): number {
-    const uses = this.uses.get(id) ?? [];
-    while (uses.length > 0 && uses.at(-1)! <= this.now) uses.pop();
-    return uses.at(-1) ?? Number.POSITIVE_INFINITY;
+  has(id: number): boolean {
+    return this.held.has(id);
+  }
+
+  serve(event: Event): void {
+    const next = this.next.get(event)!;
+    for (const [index, id] of event.needed.entries()) this.held.set(id, next[index]!);
+    while (this.held.size > this.slots) {
+      let last: number | undefined;
+      let farthest = -1;
+      for (const [id, when] of this.held)
+        if (when > farthest) {
+          last = id;
+          farthest = when;
+        }
+      this.held.delete(last!);
+    }
   }
 }

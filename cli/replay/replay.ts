@@ -2,14 +2,15 @@
 import { MARKED_PROMPT_TOKENS } from "../../src/engine/session.ts";
 import type { Policy } from "../../src/experts/policy.ts";
 import { Residency, type Shape } from "../../src/experts/residency.ts";
+import { NONE } from "../../src/ops/ops.ts";
 import type { RouteTrace, Visit } from "../route_trace.ts";
 
-/** What happens to a layer at once. Experts by number, ascending. */
+/** What happens to a layer at once. Experts by number. */
 export interface Event {
   readonly decode: boolean;
   readonly layer: number;
-  /** A token, or the chunks of a segment together, begin; not to be relied on in prompts that are taken row by row. */
-  readonly begins: boolean;
+  /** How many tokens begin with it. */
+  readonly tokens: number;
   /** What enters the policy and the hits. */
   readonly wanted: readonly number[];
   /** What must be there. */
@@ -28,47 +29,53 @@ export interface Replayed {
   readonly decode: Tally;
 }
 
-/** A policy that is told where in the trace it is. */
-export interface WatchingPolicy extends Policy {
-  event?(index: number): void;
+/** What holds experts. */
+export interface Cache {
+  has(id: number): boolean;
+  /** An event, and what was not there. */
+  serve(event: Event, missing: readonly number[]): void;
 }
 
-const ascending = (ids: Iterable<number>): number[] => [...new Set(ids)].sort((a, b) => a - b);
-
 /**
- * The order in which the pool hears of a trace. Our own prompts go by segments: layer by layer, all their tokens together, of which the prompt's last 16 are touched.
- * Prompts that do not say so are taken row by row.
+ * The order in which the pool hears of a trace: a token layer by layer; a prompt by segments, layer by layer, all tokens of a segment together, of which the
+ * prompt's last 16 are touched. The prompts of other programs do not name segments, and count as one.
  */
 export function eventsOf({ visits, experts }: RouteTrace): readonly Event[] {
   const events: Event[] = [];
-  const idsOf = ({ layer, experts: chosen }: Visit) => chosen.map((expert) => layer * experts + expert);
+  const idsOf = (some: readonly Visit[]) =>
+    some.flatMap(({ layer, experts: chosen }) => chosen.map((expert) => layer * experts + expert));
   let token = "";
   for (let at = 0; at < visits.length; ) {
     const visit = visits[at]!;
-    if (visit.segment !== null) {
-      const end = endOf(visits, at, (other) => other.turn === visit.turn && other.segment === visit.segment);
-      const promptEnd = endOf(visits, at, (other) => other.turn === visit.turn && other.segment !== null);
-      const marked = visits[promptEnd - 1]!.position - MARKED_PROMPT_TOKENS;
+    if (!visit.decode) {
+      const isPrompt = (other: Visit) => !other.decode && other.turn === visit.turn;
+      const end = endOf(visits, at, (other) => isPrompt(other) && other.segment === visit.segment);
       const segment = visits.slice(at, end);
+      const prompt = visits.slice(at, endOf(visits, at, isPrompt));
+      const marked = prompt.reduce((last, { position }) => Math.max(last, position), 0) - MARKED_PROMPT_TOKENS;
+      // The pool knows sets; what it did not serve is taken in the order in which it was last used.
+      const distinct = visit.segment === null ? byLastUse : ascending;
       const layers = ascending(segment.map(({ layer }) => layer));
       for (const [index, layer] of layers.entries()) {
         const here = segment.filter((other) => other.layer === layer);
         const last = here.filter(({ position }) => position > marked);
-        const [wanted, needed] = [last, here].map((some) => ascending(some.flatMap(idsOf)));
-        events.push({ decode: false, layer, begins: index === 0, wanted: wanted!, needed: needed! });
+        const tokens = index === 0 ? here.length : 0;
+        events.push({ decode: false, layer, tokens, wanted: distinct(idsOf(last)), needed: distinct(idsOf(here)) });
       }
       at = end;
       continue;
     }
-    const name = `${visit.turn} ${visit.decode} ${visit.position}`;
-    const begins = name !== token;
+    const name = `${visit.turn} ${visit.position}`;
+    const wanted = ascending(idsOf([visit]));
+    events.push({ decode: true, layer: visit.layer, tokens: Number(name !== token), wanted, needed: wanted });
     token = name;
-    const wanted = ascending(idsOf(visit));
-    events.push({ decode: visit.decode, layer: visit.layer, begins, wanted, needed: wanted });
     at++;
   }
   return events;
 }
+
+const ascending = (ids: readonly number[]): number[] => [...new Set(ids)].sort((a, b) => a - b);
+const byLastUse = (ids: readonly number[]): number[] => [...new Set(ids.toReversed())].reverse();
 
 function endOf(visits: readonly Visit[], begin: number, belongs: (visit: Visit) => boolean): number {
   let end = begin;
@@ -76,41 +83,46 @@ function endOf(visits: readonly Visit[], begin: number, belongs: (visit: Visit) 
   return end;
 }
 
-/** Replays events with so many slots. */
-export function replay(
-  trace: RouteTrace,
-  events: readonly Event[],
-  slots: number,
-  makePolicy: (shape: Shape, events: readonly Event[], slots: number) => WatchingPolicy,
-): Replayed {
-  const policy = makePolicy(trace, events, slots);
-  const residency = new Residency(trace, slots, policy);
+/** Replays events on a cache that is empty at first. */
+export function replay({ recordBytes }: RouteTrace, events: readonly Event[], cache: Cache): Replayed {
   const tally = (): Tally => ({ hits: 0, misses: 0, bytes: 0, tokens: 0 });
   const result = { prefill: tally(), decode: tally() };
-  for (const [index, { decode, layer, begins, wanted, needed }] of events.entries()) {
-    policy.event?.(index);
+  for (const event of events) {
+    const { decode, layer, tokens, wanted, needed } = event;
     const counted = decode ? result.decode : result.prefill;
-    if (begins) counted.tokens++;
-    const missing = needed.filter((id) => !isResident(residency, id));
+    const missing = needed.filter((id) => !cache.has(id));
     const missed = new Set(missing);
+    counted.tokens += tokens;
     counted.hits += wanted.filter((id) => !missed.has(id)).length;
-    residency.use(layer, wanted);
     counted.misses += missing.length;
-    counted.bytes += missing.length * trace.recordBytes[layer]!;
-    bring(residency, missing);
+    counted.bytes += missing.length * recordBytes[layer]!;
+    cache.serve(event, missing);
   }
   return result;
 }
 
-/** As `Delivery` does it: victims first, then what was brought here hands its slot on, the first first. */
-function bring(residency: Residency, missing: readonly number[]): void {
-  const brought: number[] = [];
-  for (const id of missing) {
+/** Slots under a policy, as the pool keeps them. */
+export class PolicyCache implements Cache {
+  private readonly residency: Residency;
+
+  constructor(shape: Shape, slots: number, policy: Policy) {
+    this.residency = new Residency(shape, slots, policy);
+  }
+
+  has(id: number): boolean {
+    return this.residency.slotOf(id) !== NONE;
+  }
+
+  /** As `Delivery` does it: victims first, then what was brought here hands its slot on, the first first. */
+  serve({ layer, wanted }: Event, missing: readonly number[]): void {
+    const { residency } = this;
+    residency.use(layer, wanted);
     const kept = new Set(missing);
-    const slot = residency.reserve(id, (other) => kept.has(other))?.slot ?? residency.vacate(brought.shift()!);
-    residency.settle(id, slot);
-    brought.push(id);
+    const brought: number[] = [];
+    for (const id of missing) {
+      const slot = residency.reserve(id, (other) => kept.has(other))?.slot ?? residency.vacate(brought.shift()!);
+      residency.settle(id, slot);
+      brought.push(id);
+    }
   }
 }
-
-const isResident = (residency: Residency, id: number): boolean => residency.slotOf(id) !== 0xffffffff;

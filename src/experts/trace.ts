@@ -55,13 +55,12 @@ export class Trace {
       const row = new Int32Array(HEAD + 3 * layers * top);
       const weights = new Float32Array(layers * top);
       row.set([turn, phase, position + t, segment, chunk]);
-      for (let layer = 0; layer < layers; layer++)
-        for (let rank = 0; rank < top; rank++) {
-          const expert = taps.get(`experts.${layer}`)![t * top + rank]!;
-          const at = layer * top + rank;
-          row.set([expert, passOf(layer, expert), Number(wasResident(layer, expert))], HEAD + 3 * at);
-          weights[at] = taps.get(`expert_weights.${layer}`)![t * top + rank]!;
-        }
+      for (let layer = 0; layer < layers; layer++) {
+        const experts = taps.get(`experts.${layer}`)!.subarray(t * top, (t + 1) * top);
+        weights.set(taps.get(`expert_weights.${layer}`)!.subarray(t * top, (t + 1) * top), layer * top);
+        for (const [rank, expert] of experts.entries())
+          row.set([expert, passOf(layer, expert), Number(wasResident(layer, expert))], HEAD + 3 * (layer * top + rank));
+      }
       this.tokens.push(row);
       this.weights.push(weights);
     }

@@ -48,6 +48,7 @@ test("tokens of different turns do not follow each other", () => {
   expect(routing.layers[0]!.firstRepeats).toBe(1);
   const [layer] = analyseRouting(parseRouteTrace("turn,phase,step,layer,slot,expert\n0,1,0,0,0,1\n1,1,1,0,0,1")).layers;
   expect(layer!.firstRepeats).toBe(0);
+  expect(layer!.loadBalance, "without weights").toBeNull();
 });
 
 describe("what is no trace is refused with the line and the next step:", () => {
@@ -55,10 +56,25 @@ describe("what is no trace is refused with the line and the next step:", () => {
     ["", /line 1, is no route trace/],
     ["a,b,c", /line 1, has no column phase, step, layer, slot, expert/],
     ["phase,step,layer,slot,expert", /has no routes/],
+    ["\u001f\u008b\n\n", /line 1, has no column/],
     ["phase,step,layer,slot,expert\n1,0,0,0", /line 2, has 4 cells and 5 columns/],
     ["phase,step,layer,slot,expert\n1,0,0,0,x", /line 2, has "x" as expert/],
     ["phase,step,layer,slot,expert\n1,0,0,1,3", /line 2, has rank 1 where 0 follows/],
-    ["# n_layer=1 n_expert=2\nphase,step,layer,slot,expert\n1,0,0,0,5", /says 1 layers of 2 experts/],
+    ["phase,step,layer,slot,expert\n1,0,0,0,3\n1,0,0,0,4", /line 3, has rank 0 where 1 follows/],
+    ["phase,step,layer,slot,expert\n1,0,0.5,0,3", /line 2, has "0.5" as layer/],
+    ["phase,step,layer,slot,expert\n1,0,-1,0,3", /line 2, has "-1" as layer/],
+    ["phase,step,layer,slot,expert\n1,0,1e9,0,3", /line 2, has "1e9" as layer/],
+    ["phase,step,layer,slot,expert\n1,0,99999,0,3", /line 2, has layer 99999 and expert 3/],
+    ["phase,step,layer,slot,expert\n1,0,0,0,3\n2,0,0,0,3", /line 3, has 2 as phase/],
+    ["phase,step,layer,slot,expert\n1,0,0,0,3\n1,0,0,1,3", /line 3, has expert 3 a second time/],
+    ["phase,step,layer,slot,expert,weight\n1,0,0,0,3,", /line 2, has "" as weight/],
+    ["# n_expert=2\nphase,step,layer,slot,expert\n1,0,0,0,5", /says n_expert=2, and the routes have 6/],
+    ["# n_layer=99999\nphase,step,layer,slot,expert\n1,0,0,0,5", /says n_layer=99999, and the routes have 1/],
+    [
+      "# n_expert_used=1\nphase,step,layer,slot,expert\n1,0,0,0,5\n1,0,0,1,6",
+      /says n_expert_used=1, and the routes have 2/,
+    ],
+    ["# layer=0 dense_bytes=4\nphase,step,layer,slot,expert\n1,0,0,0,5", /line 1, has "" as expert_bytes/],
   ])("%j", (text, message) => {
     expect(() => parseRouteTrace(text, "t.csv")).toThrow(expect.objectContaining({ code: "bad-request" }));
     expect(() => parseRouteTrace(text, "t.csv")).toThrow(message);
