@@ -56,7 +56,7 @@ export class FakeSlots implements Slots {
 export interface FakeOptions {
   /** Is told of each slot that serves an expert, by number, when it does. */
   readonly onUse?: (slot: number, id: number) => void;
-  /** Whether reports guess the next two layers' experts: those of even layers rightly, of odd ones as the next token would. */
+  /** Whether reports guess the next two layers' experts: those of even layers rightly, of odd ones as a token far ahead. */
   readonly guesses?: boolean;
 }
 
@@ -120,7 +120,7 @@ export function fakePlan(
   /** Guesses at the layers after one, made in front of it. */
   function guess(from: number, position: number): void {
     for (let layer = from + 1; layer <= Math.min(from + 2, layers - 1); layer++)
-      guessed.push({ layer, from, experts: routing(position + (layer & 1), layer).set });
+      guessed.push({ layer, from, experts: routing(position + 17 * (layer & 1), layer).set });
   }
 
   return {
