@@ -6,8 +6,10 @@ import { openTrailer, trailer } from "../../../src/store/trailer.ts";
 const RUNS = { seed: 20261124, numRuns: 500 };
 
 const key = fc.oneof(
-  fc.string({ unit: "binary", maxLength: 700 }),
-  fc.array(fc.integer({ min: 0, max: 0xffff }), { maxLength: 90 }).map((units) => String.fromCharCode(...units)),
+  fc.string({ unit: "binary", maxLength: 700, size: "max" }),
+  fc
+    .array(fc.integer({ min: 0, max: 0xffff }), { maxLength: 90, size: "max" })
+    .map((units) => String.fromCharCode(...units)),
   fc.integer({ min: 0, max: 900 }).map((length) => "k".repeat(length)),
 );
 
