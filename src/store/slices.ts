@@ -29,7 +29,14 @@ function byobReader(blob: Blob): ReadableStreamBYOBReader | null {
   }
 }
 
+/**
+ * Readers in use. A pending read does not keep its stream alive in Chromium: a garbage collection takes both where only they know of each other, and the
+ * read never ends.
+ */
+const inUse = new Set<ReadableStreamBYOBReader>();
+
 function streamed(reader: ReadableStreamBYOBReader): Slices {
+  inUse.add(reader);
   return {
     async next(bytes) {
       let slice = new Uint8Array(bytes);
@@ -43,6 +50,7 @@ function streamed(reader: ReadableStreamBYOBReader): Slices {
       return slice;
     },
     close() {
+      inUse.delete(reader);
       reader.cancel().catch(() => {});
     },
   };

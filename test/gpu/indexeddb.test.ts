@@ -55,4 +55,21 @@ it("a full quota is the error quota with the number of bytes, and harms no recor
   }
 });
 
+it("a read ends though garbage is collected meanwhile", async () => {
+  const name = "mixtab-garbage";
+  const store = await openIndexedDbStore(name);
+  try {
+    await store.put("a", MEGABYTE);
+    await readWhole(store, "a");
+    for (let i = 0; i < 20; i++) {
+      const reading = readWhole(store, "a");
+      await Promise.all([cdp().send("HeapProfiler.collectGarbage"), cdp().send("HeapProfiler.collectGarbage")]);
+      expect((await reading)?.length).toBe(MEGABYTE.length);
+    }
+  } finally {
+    store.close();
+    await deleteDB(name);
+  }
+}, 20_000);
+
 indexedDbSuite("openIndexedDbStore");
