@@ -1,5 +1,6 @@
 import { MixtabError } from "../base/errors.ts";
 import { Counters } from "../experts/counters.ts";
+import { MODES } from "../experts/modes.ts";
 import { Trace } from "../experts/trace.ts";
 import type { ModelSpec } from "../models/architecture.ts";
 import { cpuSpeaker } from "../ops/cpu.ts";
@@ -31,13 +32,15 @@ export async function openEngine(
   { id, source, gpu, store: given }: Host,
   options: EngineOptions = {},
 ): Promise<Engine> {
-  const { device = "auto", signal, trace = false } = options;
+  const { device = "auto", mode = "auto", signal, trace = false } = options;
+  if (mode !== "auto" && !MODES.includes(mode))
+    throw new MixtabError("bad-request", `There is no mode ${mode}. There are auto, ${MODES.join(", ")}.`);
   const speaker = await openSpeaker(device, gpu);
   const closed = new AbortController();
   let store: Store | null = null;
   try {
     store = given ?? (await openStore(source, options.store));
-    const loaded = await loadModel(speaker, source, store, options);
+    const loaded = await loadModel(speaker, source, store, { ...options, closed: closed.signal });
     const language = readLanguage(loaded.repository);
     return assemble({ id, speaker, store, loaded, language, trace, closed, signal });
   } catch (error) {

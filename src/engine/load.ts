@@ -35,6 +35,8 @@ export interface LoadOptions {
   readonly mode?: Mode | "auto" | undefined;
   readonly onProgress?: ((progress: Progress) => void) | undefined;
   readonly signal?: AbortSignal | undefined;
+  /** Ends what is read ahead of demand. */
+  readonly closed?: AbortSignal | undefined;
 }
 
 /** A model on a device, ready to run. */
@@ -105,6 +107,7 @@ export async function loadModel(
       readsAtOnce: library.readsAtOnce,
       prefetch: ahead > 0,
       mode: options.mode ?? "auto",
+      ...(options.closed ? { signal: options.closed } : {}),
     });
   meter.enter("experts");
 

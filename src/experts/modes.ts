@@ -2,7 +2,8 @@
  * How tokens are run. queued: every expert is resident, and tokens are submitted ahead of each other; optimistic: a token is one submission, which stalls where an
  * expert is missing; grouped: many experts are missing, and a submission ends beyond where the next miss is expected.
  */
-export type Mode = "queued" | "optimistic" | "grouped";
+export const MODES = ["queued", "optimistic", "grouped"] as const;
+export type Mode = (typeof MODES)[number];
 
 /** Tokens after which a layer with a miss counts half. */
 const HALF_LIFE_TOKENS = 8;

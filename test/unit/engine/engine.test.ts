@@ -157,6 +157,32 @@ test("the smallest budget gives the same text as the largest, and counters say w
   expect(decode.uploadedBytes).toBe(decode.uploads * info.recordBytes);
 });
 
+test("the budget changes in mid-answer, the words do not", async () => {
+  const { engine } = await open();
+  const { recordBytes, slots } = engine.info;
+  const stream = await engine.chat.completions.create({
+    messages: HELLO.messages as never,
+    temperature: 0,
+    stream: true,
+  });
+  const budgets = [2 * recordBytes, 9.5 * recordBytes, "auto" as const];
+  let text = "";
+  const seen: number[] = [];
+  for await (const { choices } of stream) {
+    text += choices[0]?.delta.content ?? "";
+    const budget = budgets.shift();
+    if (budget !== undefined) seen.push((await engine.setBudget(budget)).slots);
+  }
+  expect(text).toBe(HELLO.text);
+  expect(seen).toEqual([2, 9, slots]);
+  await expect(engine.setBudget(recordBytes)).rejects.toMatchObject({ code: "budget-too-small" });
+  await expect(engine.setBudget(Number.NaN)).rejects.toMatchObject({ code: "bad-request" });
+  expect(await engine.stats()).toMatchObject({ slots, mode: expect.stringMatching(/^(queued|optimistic|grouped)$/) });
+  expect(engine.info.memory.slots).toBe(slots * recordBytes);
+  await engine.close();
+  await expect(engine.setBudget(recordBytes)).rejects.toMatchObject({ code: "closed" });
+});
+
 test("a second visit asks for no weights", async () => {
   const records = new Map<string, MemoryRecord>();
   const { filled } = await open(STORY, {}, memoryStore(records));
@@ -313,6 +339,7 @@ test("options that cannot be are refused with the next step", async () => {
   await expect(open(STORY, { budgetBytes: 100_000 })).rejects.toMatchObject({ code: "budget-too-small" });
   await expect(open(STORY, { budgetBytes: 100_000 })).rejects.toThrow(/smallest budget that works is 124416 bytes/);
   expect(await codeOf(open(STORY, { contextLength: 4000 }))).toBe("bad-request");
+  expect(await codeOf(open(STORY, { mode: "fast" as never }))).toBe("bad-request");
   const { engine } = await open(STORY, { contextLength: 64 });
   const long = [{ role: "user", content: "dog ".repeat(100) }];
   await expect(ask(engine, long)).rejects.toMatchObject({ code: "prompt-too-long" });
