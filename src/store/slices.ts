@@ -1,5 +1,5 @@
 /**
- * What a record is read in, and what the heap holds of it twice. Shorter slices are read more slowly, longer ones hardly faster (bench/RESULTS.md).
+ * What a record is read in, and what the heap holds of it twice. Shorter slices and much longer ones are read more slowly (bench/RESULTS.md).
  * A multiple of 16, as what is written to a GPU's buffer must be of 4.
  */
 export const SLICE_BYTES = 4 * 1024 * 1024;
