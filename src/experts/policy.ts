@@ -12,8 +12,11 @@ export interface Policy {
   insert(id: number): void;
   /** An expert was evicted. */
   remove(id: number): void;
-  /** The resident expert to evict for `incoming` (NONE: for nobody), not one that is needed. undefined: all are. */
-  victim(incoming: number, needed: (id: number) => boolean): number | undefined;
+  /**
+   * The resident expert to evict for `incoming` (NONE: for nobody), not one that is needed, nor one whose chance is `below` or more (default: any may go).
+   * undefined: there is none.
+   */
+  victim(incoming: number, needed: (id: number) => boolean, below?: number): number | undefined;
 }
 
 /** Visits of its layer after which a use counts half; on the recorded traces 12 to 32 do as well, 4 and 64 do worse (bench/RESULTS.md). */
@@ -99,8 +102,8 @@ export class ExpectedUse implements Policy {
     if (this.worst[layer] === id) this.worst[layer] = UNKNOWN;
   }
 
-  victim(_incoming: number, needed: (id: number) => boolean): number | undefined {
-    return this.victimOf(this.floor, needed) ?? this.victimOf(0, needed);
+  victim(_incoming: number, needed: (id: number) => boolean, below = Infinity): number | undefined {
+    return this.victimOf(this.floor, needed, 1 / below) ?? this.victimOf(0, needed, 1 / below);
   }
 
   /** The chance that the layer's next visit uses an expert, as far as one can tell. */
@@ -114,14 +117,15 @@ export class ExpectedUse implements Policy {
     return age === 0 ? Math.min(1, this.again + share) : share;
   }
 
-  /** Among layers with more than `floor` residents. */
-  private victimOf(floor: number, needed: (id: number) => boolean): number | undefined {
+  /** Among layers with more than `floor` residents, and experts that are expected after more than `beyond` visits. */
+  private victimOf(floor: number, needed: (id: number) => boolean, beyond: number): number | undefined {
     const { layers } = this.shape;
     let found = UNKNOWN;
     let farthest = 0;
     for (let layer = 0; layer < layers; layer++) {
       if (this.residents[layer]! <= floor) continue;
       if (this.worst[layer] === UNKNOWN) this.setWorst(layer, this.scan(layer));
+      if (this.wait[layer]! <= beyond) continue;
       let worst = this.worst[layer]!;
       const ahead = (layer > this.layer ? layer - this.layer : layer - this.layer + layers) / layers;
       let distance = ahead + this.wait[layer]!;
@@ -129,7 +133,9 @@ export class ExpectedUse implements Policy {
       if (needed(worst)) {
         worst = this.scan(layer, needed);
         if (worst === UNKNOWN) continue;
-        distance = ahead + 1 / this.chance(worst);
+        const wait = 1 / this.chance(worst);
+        if (wait <= beyond) continue;
+        distance = ahead + wait;
         if (!this.isFarther(worst, distance, found, farthest)) continue;
       }
       found = worst;

@@ -6,7 +6,6 @@ import { Counters, type Origin } from "./counters.ts";
 import { Delivery, type Shelf } from "./delivery.ts";
 import { type Mode, Modes } from "./modes.ts";
 import { Pace } from "./pace.ts";
-import { ExpectedUse } from "./policy.ts";
 import { Prefetch } from "./prefetch.ts";
 import { Residency, type Shape } from "./residency.ts";
 import type { Chunk } from "./step.ts";
@@ -45,7 +44,6 @@ export class Pool {
 
   private readonly shape: Shape;
   private readonly residency: Residency;
-  private readonly policy: ExpectedUse;
   private readonly modes: Modes;
   private readonly ahead: Prefetch | null;
   private readonly read: ReadExpert;
@@ -60,8 +58,7 @@ export class Pool {
     assert(slots.count >= top, "the slots hold the experts of one token and layer");
     this.slots = slots;
     this.shape = { layers: slots.layers, experts: slots.experts, top };
-    this.policy = new ExpectedUse(this.shape);
-    this.residency = new Residency(this.shape, slots.count, this.policy);
+    this.residency = new Residency(this.shape, slots.count);
     this.modes = new Modes(slots.layers, mode);
     this.ahead = prefetch ? new Prefetch(this.shape, this.decode) : null;
     this.read = read;
@@ -172,14 +169,13 @@ export class Pool {
 
   /** While a step runs on from a layer: reads what the next layers will probably want, into free slots or those of experts that are not used. */
   prefetch(layer: number): void {
-    const { ahead, policy, residency } = this;
+    const { ahead, residency } = this;
     if (!ahead) return;
     for (const id of ahead.candidates(layer, (id) => residency.slotOf(id) !== NONE)) {
       // What is in demand must always find a slot.
       if (ahead.held + this.shape.top >= this.slots.count) return;
-      const spared = (other: number) =>
-        policy.chance(other) >= COLD || ahead.isAwaited(other) || Math.floor(other / this.shape.experts) === layer;
-      const slot = this.take(id, spared);
+      const spared = (other: number) => ahead.isAwaited(other) || Math.floor(other / this.shape.experts) === layer;
+      const slot = this.take(id, spared, COLD);
       if (slot === undefined) return;
       ahead.start(id, () => this.fetch(id, slot, this.decode, this.signal));
     }
@@ -227,8 +223,8 @@ export class Pool {
   }
 
   /** Owner first, so that no kernel trusts the slot any more. */
-  private take(id: number, needed: (id: number) => boolean): number | undefined {
-    const place = this.residency.reserve(id, needed);
+  private take(id: number, needed: (id: number) => boolean, below?: number): number | undefined {
+    const place = this.residency.reserve(id, needed, below);
     if (place && place.evicted !== NONE) this.forget(place.evicted, place.slot);
     return place?.slot;
   }

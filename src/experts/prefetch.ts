@@ -15,6 +15,8 @@ export class Prefetch {
   private readonly counters: Counters;
   /** By layer, the latest guess at it in this step. */
   private readonly guesses = new Map<number, Guess>();
+  /** Layers that are behind this step. */
+  private passed = 0;
   /** Experts read ahead that nobody has wanted yet, with their bytes. */
   private readonly unused = new Map<number, number>();
   private readonly reads = new Map<number, Promise<void>>();
@@ -38,22 +40,25 @@ export class Prefetch {
   /** A token begins. */
   begin(): void {
     this.guesses.clear();
+    this.passed = 0;
   }
 
-  /** Guesses of a report that were made in front of layers before `end`. */
+  /** Guesses of a report that were made in front of layers before `end`; those at layers that are behind are repeated in it. */
   hear(guesses: readonly Guess[], end: number): void {
-    for (const guess of guesses) if (guess.from < end) this.guesses.set(guess.layer, guess);
+    for (const guess of guesses)
+      if (guess.layer >= this.passed && guess.from < end) this.guesses.set(guess.layer, guess);
   }
 
   /** What a layer wanted, to be compared with the guess at it. */
   compare(layer: number, wanted: Uint32Array): void {
     const guess = this.guesses.get(layer);
+    this.guesses.delete(layer);
+    this.passed = layer + 1;
     if (guess?.from !== layer - 1) return;
     for (const expert of members(wanted)) {
       this.wanted[layer]!++;
       if (hasBit(guess.experts, expert)) this.named[layer]!++;
     }
-    this.guesses.delete(layer);
   }
 
   /** The experts of the layers after `layer` that are guessed to be wanted and not there yet, at most two of each. */

@@ -59,16 +59,17 @@ export class Residency {
 
   /**
    * Reserves a slot for an expert: a free one, else that of the one to go, which is not resident any more. undefined: every resident expert is needed,
-   * or reserved. Followed by `settle` or `cancel`.
+   * reserved, or not less likely to be used than `below`. Followed by `settle` or `cancel`.
    */
   reserve(
     id: number,
     needed: (id: number) => boolean,
+    below?: number,
   ): { readonly slot: number; readonly evicted: number } | undefined {
     assert(this.slots[id] === NONE, "an expert that is resident needs no slot");
     const slot = this.free.pop();
     if (slot !== undefined) return { slot, evicted: NONE };
-    const victim = this.policy.victim(id, needed);
+    const victim = this.policy.victim(id, needed, below);
     return victim === undefined ? undefined : { slot: this.vacate(victim), evicted: victim };
   }
 
@@ -99,7 +100,12 @@ export class Residency {
   shrink(count: number): { readonly evicted: readonly number[]; readonly moved: readonly Move[]; commit(): void } {
     assert(count <= this.total && this.inSlots + this.free.length === this.total, "no slot is reserved");
     const evicted = new Set<number>();
-    while (this.inSlots - evicted.size > count) evicted.add(this.policy.victim(NONE, (id) => evicted.has(id))!);
+    while (this.inSlots - evicted.size > count) {
+      const id = this.policy.victim(NONE, () => false)!;
+      this.policy.remove(id);
+      evicted.add(id);
+    }
+    for (const id of evicted) this.policy.insert(id);
     const free = [...this.free, ...[...evicted].map((id) => this.slots[id]!)]
       .filter((slot) => slot < count)
       .sort((a, b) => b - a);
