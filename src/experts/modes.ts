@@ -1,6 +1,6 @@
 /**
  * How tokens are run. queued: every expert is resident, and tokens are submitted ahead of each other; optimistic: a token is one submission, which stalls where an
- * expert is missing; grouped: many experts are missing, and a submission ends beyond where the next miss is expected.
+ * expert is missing; grouped: many experts are missing, and a submission ends where the next miss is expected.
  */
 export const MODES = ["queued", "optimistic", "grouped"] as const;
 export type Mode = (typeof MODES)[number];
@@ -28,12 +28,12 @@ export class Modes {
   }
 
   /**
-   * Layers of a submission while experts are missing. In groups twice the distance at which misses follow each other: a layer that runs idle costs less than
-   * a readback too many.
+   * Layers of a submission while experts are missing. In groups the distance at which misses follow each other: longer ones save readbacks, but run layers idle,
+   * which cost more on the device that was measured (bench/RESULTS.md).
    */
   group(): number {
     if (this.choose(false) === "optimistic") return this.layers;
-    return Math.max(1, Math.min(this.layers, Math.ceil((2 * this.layers) / this.misses)));
+    return Math.max(1, Math.min(this.layers, Math.round(this.layers / this.misses)));
   }
 
   /** A token missed experts in so many layers. */
