@@ -113,16 +113,20 @@ export class PolicyCache implements Cache {
     return this.residency.slotOf(id) !== NONE;
   }
 
-  /** As `Delivery` does it: victims first, then what was brought here hands its slot on, the first first. */
+  /** As `Delivery` does it: all victims first, and what has no slot then takes over that of the first that came. */
   serve({ layer, wanted }: Event, missing: readonly number[]): void {
     const { residency } = this;
     residency.use(layer, wanted);
     const kept = new Set(missing);
-    const brought: number[] = [];
+    const slots: number[] = [];
     for (const id of missing) {
-      const slot = residency.reserve(id, (other) => kept.has(other))?.slot ?? residency.vacate(brought.shift()!);
-      residency.settle(id, slot);
-      brought.push(id);
+      const slot = residency.reserve(id, (other) => kept.has(other))?.slot;
+      if (slot === undefined) break;
+      slots.push(slot);
+    }
+    for (const [index, id] of missing.entries()) {
+      const first = missing[index - slots.length]!;
+      residency.settle(id, slots[index] ?? residency.vacate(first));
     }
   }
 }

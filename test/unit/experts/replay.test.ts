@@ -5,7 +5,7 @@ import { Arc, Belady, Lfu, Lru, PerLayerLru } from "../../../cli/replay/baseline
 import { type Event, eventsOf, PolicyCache, type Replayed, replay } from "../../../cli/replay/replay.ts";
 import { parseRouteTrace, type RouteTrace, readRouteTrace } from "../../../cli/route_trace.ts";
 import { ExpectedUse, type Policy } from "../../../src/experts/policy.ts";
-import { type Conditions, conversation, SHAPES } from "../../support/scheduler.ts";
+import { conversation, SHAPES } from "../../support/scheduler.ts";
 
 const rate = ({ decode: { hits, misses } }: Replayed) => (100 * hits) / (hits + misses);
 
@@ -183,24 +183,30 @@ test("what cannot all be held is brought in turns, and the last stay", () => {
 });
 
 test("the engine's counters on a run are the replay of its trace", async () => {
-  const conditions: Partial<Conditions>[] = [
-    { slots: 6 },
-    { slots: 3, chunk: 7, readsAtOnce: 3, delays: [2, 0, 5] },
-    { slots: 2, chunk: 4, prompt: 58, delays: [1, 4] },
-    { slots: 9, chunk: 16, prompt: 50, mode: "grouped" },
-    { slots: 15, chunk: 40 },
-    { slots: 4, chunk: 1, prompt: 41 },
-  ];
-  for (const given of conditions) {
-    const shape = SHAPES[0]!;
-    const { pool, trace } = await conversation({ shape, slots: 6, prompt: 33, generate: 20, ...given, taps: "routes" });
-    const recorded = parseRouteTrace(trace!.csv());
-    const cache = new PolicyCache(recorded, pool.slots.count, new ExpectedUse(recorded));
-    const { prefill, decode } = replay(recorded, eventsOf(recorded), cache);
-    const { hits, misses, uploadedBytes, uploads } = pool.decode;
-    expect({ hits, misses, bytes: uploadedBytes, tokens: 19 }).toEqual(decode);
-    expect(uploads).toBe(decode.misses);
-    const told = pool.prefill;
-    expect({ hits: told.hits, misses: told.misses, bytes: told.uploadedBytes, tokens: told.tokens }).toEqual(prefill);
-  }
+  const conditions = fc.constantFrom(...SHAPES).chain((shape) =>
+    fc.record({
+      shape: fc.constant(shape),
+      slots: fc.integer({ min: shape.top, max: shape.layers * shape.experts }),
+      prompt: fc.integer({ min: 1, max: 55 }),
+      generate: fc.integer({ min: 2, max: 20 }),
+      chunk: fc.constantFrom(1, 3, 7, 16, 40),
+      mode: fc.constantFrom("auto", "optimistic", "grouped"),
+      readsAtOnce: fc.integer({ min: 1, max: 4 }),
+      delays: fc.array(fc.nat({ max: 20 }), { maxLength: 5 }),
+    }),
+  );
+  await fc.assert(
+    fc.asyncProperty(conditions, async (given) => {
+      const { pool, trace } = await conversation({ ...given, taps: "routes" });
+      const recorded = parseRouteTrace(trace!.csv());
+      const cache = new PolicyCache(recorded, pool.slots.count, new ExpectedUse(recorded));
+      const replayed = replay(recorded, eventsOf(recorded), cache);
+      for (const phase of ["prefill", "decode"] as const) {
+        const { hits, misses, uploads, uploadedBytes, tokens } = pool[phase];
+        expect({ hits, misses, bytes: uploadedBytes, tokens }).toEqual(replayed[phase]);
+        expect(uploads).toBe(misses);
+      }
+    }),
+    { numRuns: 150, seed: 20261124 },
+  );
 });
