@@ -11,12 +11,12 @@ const platform: Platform = {
   bytes: async (file) => new Uint8Array(await (await fetch(fixture(file))).arrayBuffer()),
 };
 
-// The software adapter is slow: long prompts token by token, and long answers, are for `npm run check -- … --device gpu`.
+// The software adapter is slow: of tokens one by one two models are enough, since hashes.test.ts holds that chunks change no bit; long prompts in small chunks and
+// long answers are for `npm run check -- … --device gpu`.
 const long = ["hf/mixtral_long", "storyteller-moe/mlx-4bit"];
-testModelGoldens(
-  platform,
-  MODEL_GOLDENS.filter((folder) => !long.includes(folder)),
-);
-testModelGoldens(platform, long, { chunks: [256], longestAnswer: 20 });
+const short = MODEL_GOLDENS.filter((folder) => !long.includes(folder));
+testModelGoldens(platform, short, { chunks: [7, 256] });
+testModelGoldens(platform, ["hf/mixtral_base", "mlx/mixtral_q4g64"], { chunks: [1] });
+testModelGoldens(platform, long, { chunks: [256], longestAnswer: 12 });
 testAtenia(platform, 1e-3);
 testUpcycledStory(platform, 12);
