@@ -127,7 +127,9 @@ export async function checkModel(speaker: Speaker, source: Source, options: Gold
   say(compareNumbers("logits as generated", generated.get("logits", width, rows)!, logits.values, width, tolerance));
 
   current = null;
-  if (json.chats) for (const chat of json.chats) for (const line of await checkChat(loaded, session, chat)) say(line);
+  const { longestAnswer = Number.POSITIVE_INFINITY } = options;
+  const chats = json.chats?.filter((chat) => chat.greedy_ids.length <= longestAnswer) ?? [];
+  for (const chat of chats) for (const line of await checkChat(loaded, session, chat)) say(line);
   return lines;
 }
 
