@@ -3,6 +3,7 @@ import { MixtabError } from "../base/errors.ts";
 import { layMatrix } from "../base/matrix.ts";
 import type { Mode } from "../experts/modes.ts";
 import { Pool } from "../experts/pool.ts";
+import { MOST_LAYERS_AHEAD } from "../experts/prefetch.ts";
 import { ropeTable } from "../layers/rope.ts";
 import type { ExpertsSpec, LoadedModel, ModelSpec } from "../models/architecture.ts";
 import { readModel } from "../models/index.ts";
@@ -20,8 +21,6 @@ import { openRepository, type Repository } from "./repository.ts";
 const DEFAULT_CONTEXT_LENGTH = 4096;
 /** Where the user names no budget. */
 const DEFAULT_BUDGET_BYTES = 2 * 1024 ** 3;
-/** Beyond that a guess is hardly better than none. */
-const MOST_LAYERS_AHEAD = 2;
 /** Room in the ring beyond the window: for a chunk, and for going back. */
 const RING_SPARE = 512;
 

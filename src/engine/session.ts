@@ -244,7 +244,7 @@ export class Session {
   /** Chunks of a segment: many only while experts may be missing. */
   private chunksAtOnce(): number {
     const { pool, spec } = this.loaded;
-    if (!pool || pool.residentExperts === spec.experts!.layers * spec.experts!.experts) return 1;
+    if (!pool || pool.complete) return 1;
     const bytes = 4 * this.bucket(this.chunk) * spec.width * (3 + spec.experts!.top);
     return Math.max(1, Math.min(MOST_CHUNKS, Math.floor(SEGMENT_BYTES / bytes)));
   }

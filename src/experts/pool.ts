@@ -80,6 +80,11 @@ export class Pool {
     return this.residency.size;
   }
 
+  /** Whether nothing can be missing. */
+  get complete(): boolean {
+    return this.residency.complete;
+  }
+
   /** How the next token is run. */
   get mode(): Mode {
     return this.modes.choose(this.residency.complete);
@@ -136,7 +141,7 @@ export class Pool {
     counters.stalls++;
   }
 
-  /** Takes note of a report's guesses about layers from `end` on. */
+  /** Takes note of a report's guesses that were made in front of layers before `end`. */
   guessed(report: Report, end: number): void {
     this.ahead?.hear(report.guesses, end);
   }

@@ -6,8 +6,8 @@ import type { Shape } from "./residency.ts";
 /** Of each layer, per token: more reads than that would rather be in the way. */
 const MOST_PER_LAYER = 2;
 
-/** How far ahead a guess is made. */
-const FARTHEST = 2;
+/** How many layers ahead guesses are made: beyond that one is hardly better than none. */
+export const MOST_LAYERS_AHEAD = 2;
 
 /** What is read on a guess: which experts, whether they were of use, and how good the guesses are. */
 export class Prefetch {
@@ -64,7 +64,7 @@ export class Prefetch {
   /** The experts of the layers after `layer` that are guessed to be wanted and not there yet, at most two of each. */
   candidates(layer: number, isResident: (id: number) => boolean): number[] {
     const found: number[] = [];
-    for (let next = layer + 1; next <= layer + FARTHEST; next++) {
+    for (let next = layer + 1; next <= layer + MOST_LAYERS_AHEAD; next++) {
       const guess = this.guesses.get(next);
       if (!guess) continue;
       const ids = members(guess.experts).map((expert) => next * this.shape.experts + expert);
