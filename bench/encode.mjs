@@ -8,7 +8,7 @@ import { median, openPage } from "./chromium_page.mjs";
 const { values } = parseArgs({ options: { tokens: { type: "string", default: "200" } } });
 const { page, close } = await openPage();
 const rows = await page.evaluate(async (tokens) => {
-  const { gpuSpeaker } = await import("/src/ops/gpu.ts");
+  const { gpuSpeaker } = await import("/src/ops/gpu/speaker.ts");
   const { toyModel } = await import("/test/support/toy_model.ts");
   const sample = { temperature: 0, topK: 0, topP: 1, seed: 0 };
   const rows = [];

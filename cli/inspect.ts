@@ -1,15 +1,30 @@
-/** `npm run inspect -- URL_OR_DIR [--budget 2GB]`: what a model is made of, without loading its weights. */
+/**
+ * `npm run inspect -- MODEL [--budget 2GB] [--as-published]`: what a model is made of and what a
+ * budget buys, without loading its weights. MODEL is a folder, a URL, a Hub repository, or a bare
+ * config.json: then sizes are those of the weights that it claims.
+ */
+import { existsSync, statSync } from "node:fs";
+import { basename, dirname } from "node:path";
 import { parseArgs } from "node:util";
 import { MixtabError } from "../src/base/errors.ts";
+import { describeEncoding } from "../src/base/matrix.ts";
 import { Connections } from "../src/engine/connections.ts";
 import { denseModule } from "../src/engine/dense.ts";
 import { ExpertLibrary } from "../src/engine/library.ts";
 import { slotsFor } from "../src/engine/load.ts";
 import { ProgressMeter } from "../src/engine/progress.ts";
 import { openRepository } from "../src/engine/repository.ts";
+import type { Checkpoint } from "../src/format/checkpoint.ts";
+import { buildOnPaper } from "../src/layers/blueprint.ts";
 import { readModel } from "../src/models/index.ts";
+import { directorySource } from "../src/source/directory.ts";
+import { httpSource } from "../src/source/http.ts";
+import type { Source } from "../src/source/source.ts";
+import { claimedCheckpoint } from "./claimed_checkpoint.ts";
 import { openArgument } from "./model_argument.ts";
 import { formatBytes, parseBytes, runCommand } from "./shell.ts";
+
+const say = (name: string, value: string | number) => console.log(`${name.padEnd(20)} ${value}`);
 
 await runCommand(async (args) => {
   const { values, positionals } = parseArgs({
@@ -19,25 +34,77 @@ await runCommand(async (args) => {
   });
   const [argument] = positionals;
   if (argument === undefined || positionals.length !== 1)
-    throw new MixtabError("bad-request", "npm run inspect -- URL_OR_DIR [--budget 2GB] [--as-published]");
-  const quantize = !values["as-published"];
-  const { source } = openArgument(argument);
-  const repository = await openRepository(source, null, "");
-  const { checkpoint } = repository;
-  const spec = readModel(repository.config);
-  const say = (name: string, value: string | number) => console.log(`${name.padEnd(20)} ${value}`);
+    throw new MixtabError("bad-request", "npm run inspect -- MODEL_OR_CONFIG_JSON [--budget 2GB] [--as-published]");
+  const { config, checkpoint, source } = await open(argument);
+  describe(argument, config, checkpoint, source, {
+    quantize: !values["as-published"],
+    budgetBytes: parseBytes(values.budget),
+  });
+  return 0;
+});
 
-  const modules = Object.entries(spec.weights).map(([key, weight]) => denseModule(key, weight, checkpoint, quantize));
+interface Opened {
+  readonly config: unknown;
+  readonly checkpoint: Checkpoint;
+  readonly source: Source;
+}
+
+async function open(argument: string): Promise<Opened> {
+  const bare = bareConfig(argument);
+  if (!bare) {
+    const { source } = openArgument(argument);
+    return { ...(await openRepository(source, null, "")), source };
+  }
+  const text = await bare.source.text(bare.file);
+  if (text === undefined) throw new MixtabError("not-found", `There is no ${argument}.`);
+  const config = parse(argument, text);
+  return { config, checkpoint: claimedCheckpoint(config), source: bare.source };
+}
+
+/** A config.json by itself: a file, or a URL that ends so. */
+function bareConfig(argument: string): { readonly source: Source; readonly file: string } | undefined {
+  if (existsSync(argument))
+    return statSync(argument).isFile()
+      ? { source: directorySource(dirname(argument)), file: basename(argument) }
+      : undefined;
+  if (!/^https?:.*\.json$/.test(argument)) return undefined;
+  return { source: httpSource(new URL(".", argument).href), file: basename(new URL(argument).pathname) };
+}
+
+function parse(name: string, text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    throw new MixtabError("bad-json", `${name} is not JSON. Name a model's config.json, or its folder.`, cause);
+  }
+}
+
+interface Wish {
+  readonly quantize: boolean;
+  readonly budgetBytes: number;
+}
+
+/** Prints what there is. Errors: unsupported-model, bad-config, budget-too-small: why it cannot run. */
+function describe(
+  name: string,
+  config: unknown,
+  checkpoint: Checkpoint,
+  source: Source,
+  { quantize, budgetBytes }: Wish,
+): void {
+  const model = readModel(config);
+  const { weights, caches, experts: layers } = buildOnPaper(model.build, checkpoint.has);
+  const modules = weights.map((spec) => denseModule(spec, checkpoint, quantize));
   const denseBytes = modules.reduce((sum, { matrix }) => sum + matrix.end, 0);
-  say("model", source.name);
-  say("architecture", spec.modelType);
-  say("layers", spec.layers);
-  say("width", spec.width);
-  say("vocabulary", spec.vocabulary);
-  say("positions", spec.positions);
-  say("window", spec.window ?? "none");
+  say("model", name);
+  say("architecture", model.modelType);
+  say("layers", model.layers);
+  say("width", model.width);
+  say("vocabulary", model.vocabulary);
+  say("positions", model.positions);
+  say("window", list(caches.map(({ window }) => window ?? "none")));
   say("dense", `${formatBytes(denseBytes)} in ${modules.length} matrices`);
-  if (!spec.experts) return 0;
+  if (layers.length === 0) return;
 
   const places = {
     source,
@@ -46,21 +113,21 @@ await runCommand(async (args) => {
     connections: new Connections(),
     meter: new ProgressMeter(undefined),
   };
-  const library = new ExpertLibrary(spec.experts, spec.width, checkpoint, quantize, places);
-  const { layers, experts, top } = spec.experts;
-  const budgetBytes = parseBytes(values.budget);
+  const library = new ExpertLibrary(layers, checkpoint, quantize, places);
+  const { recordBytes, totalBytes, count, top } = library;
+  const perToken = layers.reduce((sum, layer, index) => sum + layer.top * library.layout(index).bytes, 0);
+  const types = layers.map((_, index) => describeEncoding(library.layout(index).w1.encoding));
+  const shapes = layers.map((layer) => `${layer.experts} per layer, ${layer.top} per token`);
+  say("experts", `${list(shapes)}, ${list(types)}, in ${layers.length} layers`);
+  say("records", `${count} of at most ${formatBytes(recordBytes)}`);
+  say("experts in all", formatBytes(totalBytes));
+  say("read per token", `${formatBytes(perToken)} of experts`);
+  say("smallest budget", `${formatBytes(top * recordBytes)} (${top} slots)`);
   const slots = slotsFor(library, { budgetBytes });
-  const { w1 } = library.layout(0);
-  const type =
-    w1.encoding.kind === "plain" ? w1.encoding.dtype : `${w1.encoding.bits}-bit, groups of ${w1.encoding.group}`;
-  say("experts", `${experts} per layer, ${top} per token, ${type}`);
-  say("records", `${layers * experts} of at most ${formatBytes(library.recordBytes)}`);
-  say("experts in all", formatBytes(library.totalBytes));
-  say("read per token", `${formatBytes(layers * top * library.recordBytes)} of experts`);
-  say("smallest budget", `${formatBytes(top * library.recordBytes)} (${top} slots)`);
-  say(
-    "budget",
-    `${formatBytes(budgetBytes)}: ${slots} slots, ${((100 * slots) / (layers * experts)).toFixed(0)} % of the experts`,
-  );
-  return 0;
-});
+  say("budget", `${formatBytes(budgetBytes)}: ${slots} slots, ${((100 * slots) / count).toFixed(0)} % of the experts`);
+}
+
+/** Each of them once. */
+function list(values: readonly (string | number)[]): string {
+  return [...new Set(values)].join(" or ");
+}

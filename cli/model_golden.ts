@@ -105,13 +105,7 @@ export async function checkModel(speaker: Speaker, source: Source, options: Gold
   const frequencies = golden.get("rope_inv_freq");
   if (frequencies)
     say(
-      compareNumbers(
-        "rope_inv_freq",
-        loaded.spec.inverseFrequencies,
-        frequencies.values,
-        frequencies.values.length,
-        1e-7,
-      ),
+      compareNumbers("rope_inv_freq", loaded.blueprint.ropes[0]!, frequencies.values, frequencies.values.length, 1e-7),
     );
   for (const [name, { values, shape }] of golden)
     if (name.startsWith("dequant.")) say(compareExactly(name, await dequantised(loaded, source, name, shape), values));

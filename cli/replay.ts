@@ -2,8 +2,8 @@
 import { writeFile } from "node:fs/promises";
 import { parseArgs } from "node:util";
 import { MixtabError } from "../src/base/errors.ts";
+import type { Shape } from "../src/experts/policy.ts";
 import { ExpectedUse, type Policy } from "../src/experts/policy.ts";
-import type { Shape } from "../src/experts/residency.ts";
 import { Arc, Belady, Lfu, Lru, PerLayerLru } from "./replay/baselines.ts";
 import { type Curve, drawCurves } from "./replay/curves.ts";
 import { type Cache, type Event, eventsOf, PolicyCache, type Replayed, replay } from "./replay/replay.ts";

@@ -1,7 +1,7 @@
 import type { ModelInfo, Stats } from "../src/index.ts";
 import { CountersTable } from "../src/widget/counters.ts";
 import { h } from "../src/widget/dom.ts";
-import { MODES } from "../src/widget/modes.ts";
+import { MODE_LABELS } from "../src/widget/mode_labels.ts";
 import { allExperts } from "./experts.ts";
 
 const MOST_CELLS = 64;
@@ -38,7 +38,7 @@ export class PoolPanel {
     [...this.#cells.children].forEach((cell, i) => {
       cell.className = i < residentExperts * share ? "held" : i < slots * share ? "free" : "";
     });
-    const { name, meaning } = MODES[stats.mode];
+    const { name, meaning } = MODE_LABELS[stats.mode];
     this.#mode.textContent = `${name[0]?.toUpperCase()}${name.slice(1)}.`;
     this.#meaning.textContent = meaning;
   }

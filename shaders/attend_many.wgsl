@@ -1,4 +1,4 @@
-// y[t, h] = softmax(q[t, h]·k / sqrt(C)) v over the keys that token t sees. One workgroup per head and 4 tokens, which lie side by side in
+// y[t, h] = softmax(q[t, h]·k / divisor) v over the keys that token t sees. One workgroup per head and 4 tokens, which lie side by side in
 // vectors. Keys come in blocks at absolute multiples of 64 positions; a lane scores one, then sums columns of v (online softmax: Milakov and
 // Gimelshein 2018). A block of which a token sees nothing leaves its sums as they are, so that its bits do not depend on its neighbours.
 override heads: u32;       // H
@@ -6,6 +6,7 @@ override kv_heads: u32;    // K
 override head_width: u32;  // C
 override ring: u32;
 override window: u32;      // 0: none
+override divisor: f32;     // divisor as a rule
 
 @group(1) @binding(0) var<storage, read> q: array<vec4<f32>>;     // [T, H * C / 4]
 @group(1) @binding(1) var<storage, read> keys: array<vec4<f32>>;  // [ring, K * C / 4]
@@ -75,7 +76,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         );
       }
     }
-    score = select(vec4(LOWEST), score / sqrt(f32(head_width)), seen);
+    score = select(vec4(LOWEST), score / divisor, seen);
     let now = max(largest, largest_of(score, lane));
     let kept = exp(largest - now);
     largest = now;

@@ -1,10 +1,11 @@
-// sum[h, i], largest[h, i], total[h, i] of exp(q[h]·k / sqrt(C) - largest) v over the keys that the token sees, in each split i of 256 positions
+// sum[h, i], largest[h, i], total[h, i] of exp(q[h]·k / divisor - largest) v over the keys that the token sees, in each split i of 256 positions
 // (flash decoding: Dao 2023). One workgroup per head and split; keys come in blocks of 64, a lane scores one, then sums columns of v.
 override heads: u32;       // H
 override kv_heads: u32;    // K
 override head_width: u32;  // C
 override ring: u32;
 override window: u32;      // 0: none
+override divisor: f32;     // divisor as a rule
 override splits: u32;      // that a window can touch
 
 @group(1) @binding(0) var<storage, read> q: array<vec4<f32>>;        // [1, H * C / 4]
@@ -65,7 +66,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
       let at = (s % ring * kv_heads + shared_head) * quads;
       score = 0.0;
       for (var i = 0u; i < quads; i++) { score += dot(query[i], keys[at + i]); }
-      score /= sqrt(f32(head_width));
+      score /= divisor;
     }
     let now = max(largest, largest_of(score, lane));
     let kept = exp(largest - now);

@@ -2,9 +2,10 @@
 // stalls. While another stalls, NONE for all. One workgroup, a lane per expert.
 override layer: u32;
 override layers: u32;
+override stride: u32;  // places of a layer in the table: the most experts of any
 
 @group(0) @binding(1) var<storage, read_write> report: Report;
-@group(1) @binding(0) var<storage, read> directory: array<u32>;     // slots, slots per page, words per slot, 0, table [L, E], owner [slots]
+@group(1) @binding(0) var<storage, read> directory: array<u32>;     // slots, slots per page, words per slot, 0, table [L, stride], owner [slots]
 @group(1) @binding(1) var<storage, read_write> routes: array<u32>;  // see routes.wgsl
 
 var<workgroup> stalled: u32;
@@ -19,9 +20,9 @@ fn main(@builtin(local_invocation_index) lane: u32) {
     routes[page_at(lane)] = NONE;
     let chosen = routes[start_at(lane + 1u)] > routes[start_at(lane)];
     if (!off && chosen && routes[done_at(lane)] == 0u) {
-      let owner = layer * experts + lane;
+      let owner = layer * stride + lane;
       let slot = directory[4u + owner];
-      if (slot < directory[0] && directory[4u + layers * experts + slot] == owner) {
+      if (slot < directory[0] && directory[4u + layers * stride + slot] == owner) {
         routes[page_at(lane)] = slot / directory[1];
         routes[base_at(lane)] = slot % directory[1] * directory[2];
         routes[done_at(lane)] = 1u;

@@ -1,6 +1,5 @@
 /** Policies to compare ours with; each is the textbook's, without a floor. */
-import type { Policy } from "../../src/experts/policy.ts";
-import type { Shape } from "../../src/experts/residency.ts";
+import type { Policy, Shape } from "../../src/experts/policy.ts";
 import type { Cache, Event } from "./replay.ts";
 
 type Needed = (id: number) => boolean;

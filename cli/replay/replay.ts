@@ -1,7 +1,7 @@
 /** What a cache of experts would have done on a recorded conversation: the pool's bookkeeping, without a model. */
 import { MARKED_PROMPT_TOKENS } from "../../src/engine/session.ts";
-import type { Policy } from "../../src/experts/policy.ts";
-import { Residency, type Shape } from "../../src/experts/residency.ts";
+import type { Policy, Shape } from "../../src/experts/policy.ts";
+import { Residency } from "../../src/experts/residency.ts";
 import { NONE } from "../../src/ops/ops.ts";
 import type { RouteTrace, Visit } from "../route_trace.ts";
 

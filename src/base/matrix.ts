@@ -4,15 +4,29 @@ import { assert } from "./assert.ts";
 export type Float = "f32" | "f16" | "bf16";
 
 /**
- * How a matrix is stored. `plain`: one float each. `affine`, as MLX writes it: u32 words of `bits`-bit unsigned
- * integers q, lowest first, along the input dimension; one scale and one bias per `group` of inputs;
- * w = scale * q + bias.
+ * How a matrix is stored. `plain`: one float each. `affine`, as MLX writes it: u32 words of
+ * `bits`-bit unsigned integers q, lowest first, along the input dimension; one scale and one bias
+ * per `group` of inputs; w = scale * q + bias.
  */
-export type Encoding =
-  | { readonly kind: "plain"; readonly dtype: Float }
-  | { readonly kind: "affine"; readonly bits: 4 | 8; readonly group: 32 | 64 | 128; readonly scales: Float };
+export type Encoding = Plain | Affine;
 
-/** A matrix [rows, columns] = [out, in] inside a buffer. Offsets are in bytes from its beginning, multiples of 16. */
+export interface Plain {
+  readonly kind: "plain";
+  readonly dtype: Float;
+}
+
+export interface Affine {
+  readonly kind: "affine";
+  readonly bits: 4 | 8;
+  readonly group: 32 | 64 | 128;
+  /** Of scales and biases. */
+  readonly scales: Float;
+}
+
+/**
+ * A matrix [rows, columns] = [out, in] inside a buffer. Offsets are in bytes from its beginning,
+ * multiples of 16.
+ */
 export interface Matrix {
   readonly rows: number;
   readonly columns: number;
@@ -25,7 +39,7 @@ export interface Matrix {
   readonly end: number;
 }
 
-/** The three matrices of one expert, in one record: `w2(silu(w1 x) * w3 x)`. w1, w3 [F, D]; w2 [D, F]. */
+/** The three matrices of one expert, in one record: w2(act(w1 x) * w3 x). w1, w3 [F, D]; w2 [D, F]. */
 export interface ExpertLayout {
   readonly w1: Matrix;
   readonly w3: Matrix;
@@ -41,12 +55,44 @@ export const FLOAT_BYTES = { f32: 4, f16: 2, bf16: 2 } as const satisfies Record
 
 export const align = (bytes: number): number => Math.ceil(bytes / ALIGNMENT_BYTES) * ALIGNMENT_BYTES;
 
+/** Whether matrices in these encodings of the same size have the same bytes. */
+export function sameEncoding(a: Encoding, b: Encoding): boolean {
+  switch (a.kind) {
+    case "plain":
+      return b.kind === a.kind && b.dtype === a.dtype;
+    case "affine":
+      return b.kind === a.kind && b.bits === a.bits && b.group === a.group && b.scales === a.scales;
+    default:
+      return a satisfies never;
+  }
+}
+
+/** For people: "bf16", "4-bit, groups of 64". */
+export function describeEncoding(encoding: Encoding): string {
+  switch (encoding.kind) {
+    case "plain":
+      return encoding.dtype;
+    case "affine":
+      return `${encoding.bits}-bit, groups of ${encoding.group}`;
+    default:
+      return encoding satisfies never;
+  }
+}
+
 /** Bytes of each range of a matrix [rows, columns], unpadded. */
 export function rangeBytes(rows: number, columns: number, encoding: Encoding) {
-  if (encoding.kind === "plain") return { weight: rows * columns * FLOAT_BYTES[encoding.dtype], scales: 0, biases: 0 };
-  assert(columns % encoding.group === 0, `${columns} columns are whole groups of ${encoding.group}`);
-  const perGroup = ((rows * columns) / encoding.group) * FLOAT_BYTES[encoding.scales];
-  return { weight: (rows * columns * encoding.bits) / 8, scales: perGroup, biases: perGroup };
+  switch (encoding.kind) {
+    case "plain":
+      return { weight: rows * columns * FLOAT_BYTES[encoding.dtype], scales: 0, biases: 0 };
+    case "affine": {
+      const { bits, group, scales } = encoding;
+      assert(columns % group === 0, `${columns} columns are whole groups of ${group}`);
+      const perGroup = ((rows * columns) / group) * FLOAT_BYTES[scales];
+      return { weight: (rows * columns * bits) / 8, scales: perGroup, biases: perGroup };
+    }
+    default:
+      return encoding satisfies never;
+  }
 }
 
 /** Lays a matrix out from byte `begin` (aligned): weight, then scales, then biases. */
@@ -55,8 +101,8 @@ export function layMatrix(rows: number, columns: number, encoding: Encoding, beg
   const scales = align(begin + bytes.weight);
   const biases = align(scales + bytes.scales);
   const end = align(biases + bytes.biases);
-  const plain = encoding.kind === "plain";
-  return { rows, columns, encoding, weight: begin, scales: plain ? 0 : scales, biases: plain ? 0 : biases, end };
+  const at = { scales: bytes.scales && scales, biases: bytes.biases && biases };
+  return { rows, columns, encoding, weight: begin, ...at, end };
 }
 
 /** Lays the three matrices of an expert out one after the other: w1, w3, w2. */

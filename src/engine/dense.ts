@@ -3,7 +3,8 @@ import { dataRanges, layMatrix, layVector, type Matrix } from "../base/matrix.ts
 import { release } from "../base/release.ts";
 import type { Checkpoint, MatrixSource } from "../format/checkpoint.ts";
 import { quantizedEncoding } from "../format/quantize.ts";
-import type { WeightSpec } from "../models/architecture.ts";
+import { weightKey } from "../layers/blueprint.ts";
+import type { WeightSpec } from "../layers/builder.ts";
 import type { Speaker, Weight } from "../ops/ops.ts";
 import { readWhole, type Store } from "../store/store.ts";
 import { loadedPerPublished, matrixParts, type Reading, readParts } from "./parts.ts";
@@ -15,20 +16,20 @@ const WINDOW_BYTES = 32 * 1024 * 1024;
 
 /** A dense matrix before it is loaded. */
 export interface DenseModule {
+  /** See `weightKey`. */
   readonly key: string;
   readonly source: MatrixSource;
   readonly matrix: Matrix;
 }
 
 /** Where a matrix is published, and how it will lie on the device: as published, quantised, or (norms) widened to f32. */
-export function denseModule(key: string, spec: WeightSpec, checkpoint: Checkpoint, quantize: boolean): DenseModule {
-  if (spec.role === "norm") {
-    const source = checkpoint.findVector(spec.names[0]!.module, spec.columns);
-    return { key, source, matrix: layVector(spec.columns) };
-  }
-  const source = checkpoint.find(spec.names, spec.rows, spec.columns);
+export function denseModule(spec: WeightSpec, checkpoint: Checkpoint, quantize: boolean): DenseModule {
+  const key = weightKey(spec);
+  const [rows, columns] = spec.shape;
+  if (spec.role === "norm") return { key, source: checkpoint.findVector(key, columns), matrix: layVector(columns) };
+  const source = checkpoint.find(spec.names, rows, columns);
   const encoding = quantize && spec.role === "linear" ? onArrival(source) : source.encoding;
-  return { key, source, matrix: layMatrix(spec.rows, spec.columns, encoding) };
+  return { key, source, matrix: layMatrix(rows, columns, encoding) };
 }
 
 /** The encoding of a matrix that is quantised on arrival, where it is not already. */
@@ -36,7 +37,7 @@ export function onArrival({ encoding, columns }: MatrixSource) {
   return (encoding.kind === "plain" && quantizedEncoding(encoding.dtype, columns)) || encoding;
 }
 
-interface Loading {
+interface DenseLoading {
   readonly speaker: Speaker;
   readonly store: Store | null;
   readonly prefix: string;
@@ -47,8 +48,8 @@ interface Loading {
   readonly onQuota: (error: MixtabError) => void;
 }
 
-/** Loads dense matrices onto the device, from the store where they are there, else from the source (and into the store). */
-export async function loadDense(modules: readonly DenseModule[], loading: Loading): Promise<Map<string, Weight>> {
+/** Loads dense matrices onto the device, in their order, from the store where they are there, else from the source (and into the store). */
+export async function loadDense(modules: readonly DenseModule[], loading: DenseLoading): Promise<Weight[]> {
   const weights = new Map<string, Weight>();
   const missing: DenseModule[] = [];
   for (const module of modules) {
@@ -58,10 +59,10 @@ export async function loadDense(modules: readonly DenseModule[], loading: Loadin
     if (!(await loadStored(module, weight, loading))) missing.push(module);
   }
   for (const window of windows(missing)) await loadWindow(window, weights, loading);
-  return weights;
+  return [...weights.values()];
 }
 
-async function loadStored({ key, matrix }: DenseModule, weight: Weight, loading: Loading): Promise<boolean> {
+async function loadStored({ key, matrix }: DenseModule, weight: Weight, loading: DenseLoading): Promise<boolean> {
   const { store, prefix, speaker, onLoaded } = loading;
   if (!store) return false;
   for (const [index, { begin, end }] of piecesOf(matrix).entries()) {
@@ -89,7 +90,7 @@ function windows(modules: readonly DenseModule[]): DenseModule[][] {
   return groups;
 }
 
-async function loadWindow(window: DenseModule[], weights: Map<string, Weight>, loading: Loading): Promise<void> {
+async function loadWindow(window: DenseModule[], weights: Map<string, Weight>, loading: DenseLoading): Promise<void> {
   const kept: Promise<void>[] = [];
   const parts = window.flatMap(({ key, source, matrix }) => {
     const gather = new Gather(matrix, (index, begin, bytes) => {
@@ -108,7 +109,7 @@ async function loadWindow(window: DenseModule[], weights: Map<string, Weight>, l
 }
 
 /** Puts a record into the store; where the quota is used up the work goes on without. */
-async function keep(key: string, bytes: Uint8Array<ArrayBuffer>, { store, onQuota }: Loading): Promise<void> {
+async function keep(key: string, bytes: Uint8Array<ArrayBuffer>, { store, onQuota }: DenseLoading): Promise<void> {
   try {
     await store?.put(key, bytes);
   } catch (error) {
@@ -118,9 +119,9 @@ async function keep(key: string, bytes: Uint8Array<ArrayBuffer>, { store, onQuot
 }
 
 /** How a matrix is cut: whole where it is short, else range by range, so that what is written in several places fills few pieces at a time. */
-function piecesOf({ weight, scales, biases, end, encoding }: Matrix): { begin: number; end: number }[] {
+function piecesOf({ weight, scales, biases, end }: Matrix): { begin: number; end: number }[] {
   if (end <= PIECE_BYTES) return [{ begin: 0, end }];
-  const bounds = encoding.kind === "plain" ? [weight, end] : [weight, scales, biases, end];
+  const bounds = [weight, scales, biases].filter((begin, index) => index === 0 || begin > 0).concat(end);
   const pieces: { begin: number; end: number }[] = [];
   for (const [index, limit] of bounds.slice(1).entries())
     for (let begin = bounds[index]!; begin < limit; begin += PIECE_BYTES)

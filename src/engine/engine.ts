@@ -2,9 +2,8 @@ import { MixtabError } from "../base/errors.ts";
 import { Counters } from "../experts/counters.ts";
 import { MODES } from "../experts/modes.ts";
 import { Trace } from "../experts/trace.ts";
-import type { ModelSpec } from "../models/architecture.ts";
-import { cpuSpeaker } from "../ops/cpu.ts";
-import { gpuSpeaker } from "../ops/gpu.ts";
+import { cpuSpeaker } from "../ops/cpu/speaker.ts";
+import { gpuSpeaker } from "../ops/gpu/speaker.ts";
 import type { Speaker } from "../ops/ops.ts";
 import type { Source } from "../source/source.ts";
 import { openIndexedDbStore } from "../store/indexeddb.ts";
@@ -14,7 +13,6 @@ import type { Store } from "../store/store.ts";
 import type { Engine, EngineOptions, ModelInfo } from "./api.ts";
 import { completions } from "./completions.ts";
 import { readLanguage } from "./language.ts";
-import type { ExpertLibrary } from "./library.ts";
 import { type Loaded, loadModel, resizePool } from "./load.ts";
 import { Session } from "./session.ts";
 
@@ -62,8 +60,8 @@ interface Assembly {
 }
 
 function assemble({ id, speaker, store, loaded, language, trace: wanted, closed, signal }: Assembly): Engine {
-  const { pool, library, spec, contextLength } = loaded;
-  const trace = wanted && library ? traceOf(id, spec, library) : null;
+  const { pool, library, contextLength } = loaded;
+  const trace = wanted ? traceOf(id, loaded) : null;
   const session = new Session(speaker, loaded, { taps: trace ? "routes" : "none", trace });
   session.prepare();
   const filled = loaded.fill(signal ? AbortSignal.any([signal, closed.signal]) : closed.signal);
@@ -75,12 +73,12 @@ function assemble({ id, speaker, store, loaded, language, trace: wanted, closed,
     get info(): ModelInfo {
       return {
         id,
-        architecture: spec.modelType,
+        architecture: loaded.modelType,
         device: speaker.device,
         deviceDescription: speaker.description,
-        layers: spec.layers,
-        experts: spec.experts?.experts ?? 0,
-        top: spec.experts?.top ?? 0,
+        layers: loaded.layers,
+        experts: pool?.slots.experts ?? 0,
+        top: pool?.top ?? 0,
         recordBytes: library?.recordBytes ?? 0,
         slots: pool?.slots.count ?? 0,
         contextLength,
@@ -126,9 +124,8 @@ function assemble({ id, speaker, store, loaded, language, trace: wanted, closed,
   return engine;
 }
 
-function traceOf(model: string, { modelType }: ModelSpec, { spec, recordBytes }: ExpertLibrary): Trace {
-  const { layers, experts, top } = spec;
-  return new Trace({ model, arch: modelType, layers, experts, top, recordBytes });
+function traceOf(model: string, { modelType: arch, library }: Loaded): Trace | null {
+  return library && new Trace({ model, arch, layers: library.layers, recordBytes: library.recordBytes });
 }
 
 async function openSpeaker(device: "auto" | "gpu" | "cpu", gpu: GPU | undefined): Promise<Speaker> {

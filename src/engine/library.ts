@@ -3,7 +3,7 @@ import { type ExpertLayout, layExpert } from "../base/matrix.ts";
 import { release } from "../base/release.ts";
 import type { Origin } from "../experts/counters.ts";
 import type { Checkpoint, MatrixSource } from "../format/checkpoint.ts";
-import type { ExpertsSpec } from "../models/architecture.ts";
+import type { ExpertsSpec } from "../layers/builder.ts";
 import type { Source } from "../source/source.ts";
 import type { Store } from "../store/store.ts";
 import type { Connections } from "./connections.ts";
@@ -29,10 +29,13 @@ export class ExpertLibrary {
   readonly recordBytes: number;
   /** Of all records together. */
   readonly totalBytes: number;
-  readonly spec: ExpertsSpec;
+  /** By MoE layer, what its experts are. */
+  readonly layers: readonly ExpertsSpec[];
 
+  /** Experts are numbered layer after layer, as the store's keys name them. */
   private readonly modules: readonly ExpertModule[];
-  private readonly layouts: readonly ExpertLayout[];
+  /** By layer, the number of its first expert. */
+  private readonly first: readonly number[];
   private readonly source: Source;
   private readonly store: Store | null;
   private readonly prefix: string;
@@ -44,25 +47,16 @@ export class ExpertLibrary {
   private quotaSpent = false;
 
   constructor(
-    spec: ExpertsSpec,
-    width: number,
+    layers: readonly ExpertsSpec[],
     checkpoint: Checkpoint,
     quantize: boolean,
     places: { source: Source; store: Store | null; prefix: string; connections: Connections; meter: ProgressMeter },
   ) {
-    this.spec = spec;
-    this.modules = Array.from({ length: spec.layers * spec.experts }, (_, id) => {
-      const names = (part: "w1" | "w2" | "w3") => spec.names(Math.floor(id / spec.experts), id % spec.experts, part);
-      const sources = [
-        checkpoint.find(names("w1"), spec.hidden, width),
-        checkpoint.find(names("w3"), spec.hidden, width),
-        checkpoint.find(names("w2"), width, spec.hidden),
-      ] as const;
-      const [w1, w3, w2] = sources.map((source) => (quantize ? onArrival(source) : source.encoding));
-      return { sources, layout: layExpert(width, spec.hidden, w1!, w3!, w2!) };
-    });
-    this.layouts = Array.from({ length: spec.layers }, (_, layer) => oneLayout(layer, this.modules, spec.experts));
-    this.recordBytes = Math.max(...this.layouts.map(({ bytes }) => bytes));
+    this.layers = layers;
+    const modules = layers.map((spec, layer) => expertModules(spec, layer, checkpoint, quantize));
+    this.first = modules.map((_, layer) => modules.slice(0, layer).reduce((sum, { length }) => sum + length, 0));
+    this.modules = modules.flat();
+    this.recordBytes = this.modules.reduce((most, { layout }) => Math.max(most, layout.bytes), 0);
     this.totalBytes = this.modules.reduce((sum, { layout }) => sum + layout.bytes, 0);
     this.source = places.source;
     this.store = places.store;
@@ -71,8 +65,19 @@ export class ExpertLibrary {
     this.meter = places.meter;
   }
 
+  /** A, of the layer with the most. */
+  get top(): number {
+    return Math.max(...this.layers.map(({ top }) => top));
+  }
+
+  /** Experts of all layers. */
+  get count(): number {
+    return this.modules.length;
+  }
+
+  /** The layout that all experts of a layer share. */
   layout(layer: number): ExpertLayout {
-    return this.layouts[layer]!;
+    return this.modules[this.first[layer]!]!.layout;
   }
 
   /** Finds out which records an earlier visit, or another tab, has left. */
@@ -95,7 +100,7 @@ export class ExpertLibrary {
     accept: (offset: number, bytes: Uint8Array<ArrayBuffer>) => void,
     signal?: AbortSignal,
   ): Promise<Origin> {
-    const id = layer * this.spec.experts + expert;
+    const id = this.first[layer]! + expert;
     if (this.store && this.stored.has(id)) {
       const { bytes } = this.modules[id]!.layout;
       // What an older version left may be longer than its slot.
@@ -208,15 +213,23 @@ export class ExpertLibrary {
   }
 }
 
-/** The layout that all experts of a layer share. */
-function oneLayout(layer: number, modules: readonly ExpertModule[], experts: number): ExpertLayout {
-  const [first, ...others] = modules.slice(layer * experts, (layer + 1) * experts).map(({ layout }) => layout);
-  const same = JSON.stringify(first);
-  const odd = others.findIndex((layout) => JSON.stringify(layout) !== same);
-  if (odd >= 0)
-    throw new MixtabError(
-      "unsupported-quantization",
-      `Expert ${odd + 1} of layer ${layer} is stored in another type than expert 0. mixtab takes experts of a layer in one type.`,
-    );
-  return first!;
+/** Where the experts of a layer are published, and the records they become, which all have one layout. */
+function expertModules(spec: ExpertsSpec, layer: number, checkpoint: Checkpoint, quantize: boolean): ExpertModule[] {
+  const { width, hidden } = spec;
+  const modules = Array.from({ length: spec.experts }, (_, expert): ExpertModule => {
+    const sources = [
+      checkpoint.find(spec.names(expert, "w1"), hidden, width),
+      checkpoint.find(spec.names(expert, "w3"), hidden, width),
+      checkpoint.find(spec.names(expert, "w2"), width, hidden),
+    ] as const;
+    const [w1, w3, w2] = sources.map((source) => (quantize ? onArrival(source) : source.encoding));
+    return { sources, layout: layExpert(width, hidden, w1!, w3!, w2!) };
+  });
+  const same = JSON.stringify(modules[0]!.layout);
+  const odd = modules.findIndex(({ layout }) => JSON.stringify(layout) !== same);
+  if (odd < 0) return modules;
+  throw new MixtabError(
+    "unsupported-quantization",
+    `Expert ${odd} of layer ${layer} is stored in another type than expert 0. mixtab takes experts of a layer in one type.`,
+  );
 }

@@ -4,10 +4,11 @@ import { layMatrix } from "../base/matrix.ts";
 import type { Mode } from "../experts/modes.ts";
 import { Pool } from "../experts/pool.ts";
 import { MOST_LAYERS_AHEAD } from "../experts/prefetch.ts";
-import { ropeTable } from "../layers/rope.ts";
-import type { ExpertsSpec, LoadedModel, ModelSpec } from "../models/architecture.ts";
+import { type Blueprint, buildLoaded, buildOnPaper } from "../layers/blueprint.ts";
+import { ropeTable } from "../layers/rope_table.ts";
+import type { Model } from "../models/architecture.ts";
 import { readModel } from "../models/index.ts";
-import { MOST_SET_WORDS, type Slots, type Speaker } from "../ops/ops.ts";
+import { MOST_SET_WORDS, type MoeLayer, type Slots, type Speaker, type Weight } from "../ops/ops.ts";
 import type { Source } from "../source/source.ts";
 import type { Store } from "../store/store.ts";
 import type { Progress } from "./api.ts";
@@ -16,6 +17,7 @@ import { denseModule, loadDense } from "./dense.ts";
 import { ExpertLibrary } from "./library.ts";
 import { ProgressMeter } from "./progress.ts";
 import { openRepository, type Repository } from "./repository.ts";
+import type { Runnable } from "./session.ts";
 
 /** Where neither the model nor the user says how long a conversation may be. */
 const DEFAULT_CONTEXT_LENGTH = 4096;
@@ -34,22 +36,19 @@ export interface LoadOptions {
   readonly mode?: Mode | "auto" | undefined;
   readonly onProgress?: ((progress: Progress) => void) | undefined;
   readonly signal?: AbortSignal | undefined;
+  /** How config.json is read. Default: by the architectures there are. */
+  readonly read?: typeof readModel | undefined;
   /** Ends what is read ahead of demand. */
   readonly closed?: AbortSignal | undefined;
 }
 
 /** A model on a device, ready to run. */
-export interface Loaded {
-  readonly spec: ModelSpec;
+export interface Loaded extends Runnable {
+  readonly modelType: string;
+  readonly layers: number;
+  readonly blueprint: Blueprint;
   readonly repository: Repository;
-  readonly model: LoadedModel;
-  readonly pool: Pool | null;
   readonly library: ExpertLibrary | null;
-  readonly contextLength: number;
-  /** For how many of the next MoE layers a token's plan guesses what they will want. */
-  readonly ahead: number;
-  /** Positions in each layer's cache. */
-  readonly ring: number;
   readonly denseBytes: number;
   /** Brings the rest of the experts to the store; resolves when all are there or nothing more can be done, which is a warning. */
   fill(signal: AbortSignal): Promise<void>;
@@ -62,20 +61,22 @@ export async function loadModel(
   store: Store | null,
   options: LoadOptions = {},
 ): Promise<Loaded> {
-  const { quantize = true, signal } = options;
+  const { quantize = true, signal, read = readModel } = options;
   const meter = new ProgressMeter(options.onProgress);
   meter.enter("opening");
   const repository = await openRepository(source, store, quantize ? "q4" : "as-published", signal);
-  const spec = readModel(repository.config);
-  const contextLength = contextOf(spec, options.contextLength);
+  const model = read(repository.config);
+  const contextLength = contextOf(model, options.contextLength);
   const { checkpoint, prefix } = repository;
+  const blueprint = buildOnPaper(model.build, checkpoint.has);
   const connections = new Connections();
 
-  const modules = Object.entries(spec.weights).map(([key, weight]) => denseModule(key, weight, checkpoint, quantize));
+  const modules = blueprint.weights.map((spec) => denseModule(spec, checkpoint, quantize));
   const denseBytes = modules.reduce((sum, { matrix }) => sum + matrix.end, 0);
   const places = { source, store, prefix, connections, meter };
-  const library = spec.experts && new ExpertLibrary(spec.experts, spec.width, checkpoint, quantize, places);
-  if (library && options.budgetBytes !== "auto") slotsFor(library, options as Budget);
+  const library =
+    blueprint.experts.length > 0 ? new ExpertLibrary(blueprint.experts, checkpoint, quantize, places) : null;
+  if (library && options.budgetBytes !== "auto") slotsFor(library, options as SlotBudget);
   meter.totalBytes = denseBytes + (library?.totalBytes ?? 0);
 
   meter.enter("dense", repository.complete ? "store" : "network");
@@ -89,20 +90,21 @@ export async function loadModel(
   });
   await library?.open();
 
-  const ring = Math.min((spec.window ?? contextLength) + RING_SPARE, contextLength);
+  const caches = blueprint.caches.map(({ width, window }) =>
+    speaker.cache(Math.min((window ?? contextLength) + RING_SPARE, contextLength), width, window),
+  );
   const slots = library && (await makeSlots(speaker, library, options));
-  const model: LoadedModel = {
-    weight: (key) => weights.get(key)!,
-    rope: ropeWeight(speaker, spec, contextLength),
-    caches: Array.from({ length: spec.layers }, () => speaker.cache(ring, spec.cacheWidth, spec.window)),
-    slots,
-    expertLayout: (layer) => library!.layout(layer),
-  };
-  const ahead = library && options.prefetch ? guessesThatFit(library.spec) : 0;
+  const say = buildLoaded(model.build, checkpoint.has, blueprint, {
+    weights,
+    caches,
+    ropes: blueprint.ropes.map((frequencies) => ropeWeight(speaker, frequencies, contextLength)),
+    experts: slots && library ? moeLayers(library, slots) : [],
+  });
+  const ahead = library && options.prefetch ? guessesThatFit(library.layers) : 0;
   const pool =
     slots &&
     library &&
-    new Pool(slots, library.spec.top, (...expert) => library.read(...expert), {
+    new Pool(slots, library.layers, (...expert) => library.read(...expert), {
       readsAtOnce: library.readsAtOnce,
       prefetch: ahead > 0,
       mode: options.mode ?? "auto",
@@ -111,14 +113,17 @@ export async function loadModel(
   meter.enter("experts");
 
   return {
-    spec,
+    modelType: model.modelType,
+    layers: model.layers,
+    width: model.width,
+    blueprint,
     repository,
-    model,
+    say,
+    caches,
     pool,
     library,
     contextLength,
     ahead,
-    ring,
     denseBytes,
     async fill(fillSignal) {
       try {
@@ -135,25 +140,36 @@ export async function loadModel(
   };
 }
 
+/** The experts of each layer, as `Ops.experts` takes them. */
+const moeLayers = (library: ExpertLibrary, slots: Slots): MoeLayer[] =>
+  library.layers.map(({ experts, top, activation }, index) => ({
+    index,
+    experts,
+    top,
+    activation,
+    expert: library.layout(index),
+    slots,
+  }));
+
 /** Runs `work` while no other tab does it for the same model. */
 async function alone<T>(name: string, signal: AbortSignal, work: () => Promise<T>): Promise<T> {
   if (typeof navigator === "undefined" || !navigator.locks) return await work();
   return await navigator.locks.request(name, { signal }, work);
 }
 
-function contextOf(spec: ModelSpec, wanted: number | undefined): number {
-  if (wanted === undefined) return Math.min(spec.positions, DEFAULT_CONTEXT_LENGTH);
-  if (Number.isInteger(wanted) && wanted >= 1 && wanted <= spec.positions) return wanted;
+function contextOf({ positions }: Model, wanted: number | undefined): number {
+  if (wanted === undefined) return Math.min(positions, DEFAULT_CONTEXT_LENGTH);
+  if (Number.isInteger(wanted) && wanted >= 1 && wanted <= positions) return wanted;
   throw new MixtabError(
     "bad-request",
-    `contextLength should be a whole number from 1 to ${spec.positions}, and is ${wanted}.`,
+    `contextLength should be a whole number from 1 to ${positions}, and is ${wanted}.`,
   );
 }
 
-type Budget = Pick<LoadOptions, "slots"> & { readonly budgetBytes?: number | undefined };
+type SlotBudget = Pick<LoadOptions, "slots"> & { readonly budgetBytes?: number | undefined };
 
 /** Slots a budget buys, at most one for each expert. Errors: budget-too-small, which names the smallest that works. */
-export function slotsFor({ recordBytes, spec: { layers, experts, top } }: ExpertLibrary, budget: Budget): number {
+export function slotsFor({ recordBytes, top, count }: ExpertLibrary, budget: SlotBudget): number {
   const { budgetBytes = DEFAULT_BUDGET_BYTES, slots = Math.floor(budgetBytes / recordBytes) } = budget;
   if (!(slots >= top)) {
     const given = budget.slots === undefined ? `A budget of ${budgetBytes} bytes` : "That";
@@ -163,17 +179,17 @@ export function slotsFor({ recordBytes, spec: { layers, experts, top } }: Expert
         `The smallest budget that works is ${top * recordBytes} bytes.`,
     );
   }
-  return Math.min(slots, layers * experts);
+  return Math.min(slots, count);
 }
 
 /** An empty pool of what a budget buys, found to be there. Errors: budget-too-small, out-of-memory. */
 async function makeSlots(speaker: Speaker, library: ExpertLibrary, options: LoadOptions): Promise<Slots> {
-  const { recordBytes, spec } = library;
   const { slots: count, budgetBytes } = options;
-  const slots = speaker.slots(spec.top, recordBytes, spec.layers, spec.experts);
+  const perLayer = library.layers.map(({ experts }) => experts);
+  const slots = speaker.slots(library.top, library.recordBytes, perLayer);
   const resize = (to: number) => slots.resize(to);
   if (budgetBytes === "auto" && count === undefined) await takeAll(slots, resize);
-  else await resize(Math.min(slots.most, slotsFor(library, options as Budget)));
+  else await resize(Math.min(slots.most, slotsFor(library, options as SlotBudget)));
   return slots;
 }
 
@@ -207,12 +223,12 @@ async function takeAll(slots: Slots, resize: (count: number) => Promise<void>): 
 }
 
 /** How many layers ahead guesses fit the report. */
-function guessesThatFit({ layers, experts }: ExpertsSpec): number {
-  const room = Math.floor(MOST_SET_WORDS / (layers * wordsOf(experts))) - 1;
-  return Math.max(0, Math.min(MOST_LAYERS_AHEAD, room));
+function guessesThatFit(layers: readonly Pick<MoeLayer, "experts">[]): number {
+  const words = layers.reduce((sum, { experts }) => sum + wordsOf(experts), 0);
+  return Math.max(0, Math.min(MOST_LAYERS_AHEAD, Math.floor(MOST_SET_WORDS / words) - 1));
 }
 
-function ropeWeight(speaker: Speaker, { inverseFrequencies }: ModelSpec, positions: number) {
+function ropeWeight(speaker: Speaker, inverseFrequencies: Float32Array, positions: number): Weight {
   const table = ropeTable(inverseFrequencies, positions);
   const matrix = layMatrix(positions, inverseFrequencies.length * 2, { kind: "plain", dtype: "f32" });
   const weight = speaker.weight(matrix);

@@ -1,5 +1,5 @@
 import { assert } from "../base/assert.ts";
-import { type Encoding, FLOAT_BYTES, type Float, type Matrix, rangeBytes } from "../base/matrix.ts";
+import { type Affine, FLOAT_BYTES, type Float, type Matrix, rangeBytes, sameEncoding } from "../base/matrix.ts";
 import { release } from "../base/release.ts";
 import type { FileRange, MatrixSource } from "../format/checkpoint.ts";
 import { decodeFloats } from "../format/floats.ts";
@@ -30,8 +30,20 @@ export function matrixParts(source: MatrixSource, target: Matrix, write: Write):
     return parts;
   }
   assert(encoding.kind === "plain", "only plain floats are converted on arrival");
-  const convert = target.encoding.kind === "affine" ? quantise : widen;
   return [{ range: source.weight, accept: inRows(source, encoding.dtype, convert(target, write)) }];
+}
+
+/** Rows of floats, as bytes of the target. */
+function convert({ encoding, ...target }: Matrix, write: Write): TakeRows {
+  switch (encoding.kind) {
+    case "plain":
+      assert(encoding.dtype === "f32", "floats are only widened");
+      return widen(target, write);
+    case "affine":
+      return quantise(target, encoding, write);
+    default:
+      return encoding satisfies never;
+  }
 }
 
 const copy = (range: FileRange, offset: number, write: Write): Part => {
@@ -78,26 +90,24 @@ function inRows({ rows, columns }: MatrixSource, dtype: Float, take: TakeRows): 
   };
 }
 
+type Place = Omit<Matrix, "encoding">;
+
 const widen =
-  ({ weight, columns }: Matrix, write: Write): TakeRows =>
+  ({ weight, columns }: Place, write: Write): TakeRows =>
   (values, firstRow) =>
     write(weight + firstRow * columns * 4, new Uint8Array(values.buffer, values.byteOffset, values.byteLength));
 
-const quantise =
-  ({ encoding, columns, weight, scales, biases }: Matrix, write: Write): TakeRows =>
-  (values, firstRow) => {
-    assert(encoding.kind === "affine" && encoding.bits === 4 && encoding.group !== 128, "quantised to 4 bits");
+function quantise({ columns, ...at }: Place, encoding: Affine, write: Write): TakeRows {
+  const { bits, group } = encoding;
+  assert(bits === 4 && group !== 128, "what arrives is quantised to 4 bits");
+  return (values, firstRow) => {
     const row = rangeBytes(firstRow, columns, encoding);
-    const words = quantizeRows(values, columns, encoding.group, encoding.scales);
-    write(weight + row.weight, words.weight);
-    write(scales + row.scales, words.scales);
-    write(biases + row.biases, words.biases);
-    for (const bytes of Object.values(words)) release(bytes);
+    const words = quantizeRows(values, columns, group, encoding.scales);
+    for (const part of ["weight", "scales", "biases"] as const) {
+      write(at[part] + row[part], words[part]);
+      release(words[part]);
+    }
   };
-
-function sameEncoding(a: Encoding, b: Encoding): boolean {
-  if (a.kind === "plain") return b.kind === "plain" && a.dtype === b.dtype;
-  return b.kind === "affine" && a.bits === b.bits && a.group === b.group && a.scales === b.scales;
 }
 
 /** What a published byte counts in the loaded form, which may be shorter: for progress. */

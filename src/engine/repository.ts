@@ -14,15 +14,15 @@ const TEXT_FILES = [
 ] as const;
 export type TextFile = (typeof TEXT_FILES)[number];
 
-/** Raised when records of older visits can no longer be read. */
-const LAYOUT_VERSION = 1;
+/** Raised when records of older visits can no longer be read: a part of every key. */
+const LAYOUT = "v2";
 
 /** A model's small files, and where its tensors lie. */
 export interface Repository {
   readonly config: unknown;
   readonly checkpoint: Checkpoint;
   readonly texts: Readonly<Partial<Record<TextFile, string>>>;
-  /** What the store's keys of this model begin with: name@revision/format/. */
+  /** What the store's keys of this model begin with: name@revision/layout/format/. */
   readonly prefix: string;
   /** Whether every record was in the store when the model was opened: nothing needs to be requested. */
   readonly complete: boolean;
@@ -31,7 +31,6 @@ export interface Repository {
 }
 
 interface Manifest {
-  readonly version: number;
   readonly config: string;
   readonly revision: string;
   readonly texts: Repository["texts"];
@@ -58,18 +57,17 @@ export async function openRepository(
     if (text !== undefined) texts[file] = text;
   }
   const manifest: Manifest = {
-    version: LAYOUT_VERSION,
     config: JSON.stringify(config),
     revision,
     texts,
     shards: [...shards].map(([file, tensors]) => [file, [...tensors]]),
   };
-  if (store) await forgetOtherRevisions(source, store, revision);
+  if (store) await forgetOthers(source, store, revision);
   return repository(source, store, format, manifest, false);
 }
 
 function repository(source: Source, store: Store | null, format: string, manifest: Manifest, complete: boolean) {
-  const prefix = `${source.name}@${manifest.revision}/${format}/`;
+  const prefix = `${source.name}@${manifest.revision}/${LAYOUT}/${format}/`;
   const config: unknown = JSON.parse(manifest.config);
   const shards = new Map(manifest.shards.map(([file, tensors]) => [file, new Map(tensors)]));
   return {
@@ -86,11 +84,10 @@ function repository(source: Source, store: Store | null, format: string, manifes
 
 async function storedManifest(source: Source, store: Store, format: string, signal?: AbortSignal) {
   const keys = await store.keys(`${source.name}@`);
-  const key = keys.find((candidate) => candidate.endsWith(`/${format}/manifest`));
+  const key = keys.find((candidate) => candidate.endsWith(`/${LAYOUT}/${format}/manifest`));
   const bytes = key && (await readWhole(store, key));
   if (!bytes) return undefined;
   const manifest = JSON.parse(new TextDecoder().decode(bytes)) as Manifest;
-  if (manifest.version !== LAYOUT_VERSION) return undefined;
   const current = await currentConfig(source, signal);
   return current === undefined || sameJson(current, manifest.config) ? manifest : undefined;
 }
@@ -114,7 +111,8 @@ function sameJson(text: string, canonical: string): boolean {
   }
 }
 
-async function forgetOtherRevisions(source: Source, store: Store, revision: string): Promise<void> {
-  const mine = `${source.name}@${revision}/`;
+/** Deletes what is of another revision or layout. */
+async function forgetOthers(source: Source, store: Store, revision: string): Promise<void> {
+  const mine = `${source.name}@${revision}/${LAYOUT}/`;
   for (const key of await store.keys(`${source.name}@`)) if (!key.startsWith(mine)) await store.delete(key);
 }

@@ -1,19 +1,21 @@
 import { assert } from "../base/assert.ts";
 import { MixtabError } from "../base/errors.ts";
+import type { Pool } from "../experts/pool.ts";
 import { type Chunk, type Outcome, runQueued, runSegment } from "../experts/step.ts";
 import type { Trace } from "../experts/trace.ts";
 import {
   BUCKETS,
   type Bucket,
+  type Cache,
   type Form,
   MAX_CHUNK,
+  type Ops,
   type Plan,
   type Report,
   type Sampling,
   type Speaker,
   type Taps,
 } from "../ops/ops.ts";
-import type { Loaded } from "./load.ts";
 
 /** Prompt tokens that teach the pool what is wanted: the last ones before the answer. */
 export const MARKED_PROMPT_TOKENS = 16;
@@ -23,6 +25,20 @@ const MOST_CHUNKS = 16;
 const SEGMENT_BYTES = 128 * 1024 * 1024;
 /** Tokens submitted ahead of the one whose report is awaited; what is generated in vain after a stop. */
 const QUEUE_DEPTH = 3;
+
+/** What a session runs: a model that says itself, its caches, and its expert pool. */
+export interface Runnable {
+  readonly say: (ops: Ops) => void;
+  /** D. */
+  readonly width: number;
+  /** By layer. */
+  readonly caches: readonly Cache[];
+  /** null in a dense model. */
+  readonly pool: Pool | null;
+  readonly contextLength: number;
+  /** For how many of the next MoE layers a token's plan guesses what they will want. */
+  readonly ahead: number;
+}
 
 export interface SessionOptions {
   /** Prompt tokens per step, 1 to 256. Changes speed only. */
@@ -42,21 +58,21 @@ export class Session {
   private high = 0;
   private seq = 0;
   private turn = 0;
-  /** Steps wait for it; a task `between` steps holds it. */
-  private gate = Promise.resolve();
-  private gates = 0;
+  /** Steps wait for it: the tasks `between` steps, one after the other. */
+  private paused = Promise.resolve();
+  private pauses = 0;
   private readonly running = new Set<Promise<unknown>>();
   private readonly plans = new Map<string, Plan>();
   private readonly speaker: Speaker;
-  private readonly loaded: Loaded;
+  private readonly model: Runnable;
   private readonly chunk: number;
   private readonly options: SessionOptions;
 
-  constructor(speaker: Speaker, loaded: Loaded, options: SessionOptions = {}) {
+  constructor(speaker: Speaker, model: Runnable, options: SessionOptions = {}) {
     const { chunk = MAX_CHUNK } = options;
     assert(Number.isInteger(chunk) && chunk >= 1 && chunk <= MAX_CHUNK, "a chunk has 1 to 256 tokens");
     this.speaker = speaker;
-    this.loaded = loaded;
+    this.model = model;
     this.chunk = chunk;
     this.options = options;
   }
@@ -84,17 +100,16 @@ export class Session {
   reuse(prompt: readonly number[]): number {
     let common = 0;
     while (common < prompt.length - 1 && common < this.ids.length && prompt[common] === this.ids[common]) common++;
-    const { window } = this.loaded.spec;
-    const { ring } = this.loaded;
-    const reachable = this.high <= ring || (window !== null && this.high - common <= ring - window + 1);
-    if (reachable) this.ids.length = common;
+    const reaches = ({ ring, window }: Cache) =>
+      this.high <= ring || (window !== null && this.high - common <= ring - window + 1);
+    if (this.model.caches.every(reaches)) this.ids.length = common;
     else this.reset();
     return this.ids.length;
   }
 
   /** Runs prompt tokens in chunks after what is cached. With `sample` the last report holds the next id. */
   async prefill(prompt: readonly number[], sample: Sampling | null, signal?: AbortSignal): Promise<Report> {
-    const { contextLength } = this.loaded;
+    const { contextLength } = this.model;
     if (prompt.length === 0)
       throw new MixtabError("empty-prompt", "There is nothing to answer: the prompt has no tokens. Write something.");
     if (this.position + prompt.length > contextLength)
@@ -106,14 +121,14 @@ export class Session {
     let report: Report | undefined;
     for (let begin = 0, segment = 0; begin < prompt.length; segment++) {
       const end = Math.min(prompt.length, begin + this.chunk * this.chunksAtOnce());
-      const parts: Part[] = [];
+      const pieces: Piece[] = [];
       for (let at = begin; at < end; at += this.chunk) {
         const ids = prompt.slice(at, Math.min(at + this.chunk, end));
         const left = prompt.length - at - ids.length;
         const marked = Math.max(0, Math.min(ids.length, MARKED_PROMPT_TOKENS - left));
-        parts.push({ ids, sample: left === 0 ? sample : null, marked });
+        pieces.push({ ids, sample: left === 0 ? sample : null, marked });
       }
-      report = await this.run("many", parts, segment, signal);
+      report = await this.run("many", pieces, segment, signal);
       begin = end;
     }
     return report!;
@@ -135,7 +150,7 @@ export class Session {
     try {
       for (let count = 0; count < limit; count++) {
         signal?.throwIfAborted();
-        await this.open();
+        await this.resumed();
         while (this.mayQueue && submitted < limit && queue.length < QUEUE_DEPTH) {
           const tokens = queue.length === 0 ? Uint32Array.of(next) : ("sampled" as const);
           queue.push(this.enqueue(tokens, this.position + queue.length, sample));
@@ -155,39 +170,39 @@ export class Session {
 
   /** Runs `task` when no step is under way, in the middle of an answer too; steps wait until it is done. */
   async between<T>(task: () => Promise<T>): Promise<T> {
-    const before = this.gate;
-    this.gates++;
-    let open = () => {};
-    this.gate = new Promise((resolve) => {
-      open = resolve;
+    const before = this.paused;
+    this.pauses++;
+    let resume = () => {};
+    this.paused = new Promise((resolve) => {
+      resume = resolve;
     });
     try {
       await before;
       await Promise.allSettled(this.running);
       return await task();
     } finally {
-      this.gates--;
-      open();
+      this.pauses--;
+      resume();
     }
   }
 
   /** Runs chunks that follow what is cached, together. */
-  private async run(form: Form, parts: readonly Part[], segment: number, signal?: AbortSignal): Promise<Report> {
+  private async run(form: Form, pieces: readonly Piece[], segment: number, signal?: AbortSignal): Promise<Report> {
     signal?.throwIfAborted();
-    await this.open();
+    await this.resumed();
     const begin = this.position;
     let position = begin;
-    const chunks = parts.map(({ ids, sample, marked }, index): Chunk => {
+    const chunks = pieces.map(({ ids, sample, marked }, index): Chunk => {
       const step = { seq: this.seq++, position, count: ids.length, tokens: Uint32Array.from(ids), sample, marked };
       position += ids.length;
       return { plan: this.plan(form, ids.length, index), step };
     });
     this.high = Math.max(this.high, position);
-    const outcomes = await this.track(runSegment(chunks, this.loaded.pool, signal));
+    const outcomes = await this.track(runSegment(chunks, this.model.pool, signal));
     const { report } = outcomes.at(-1)!;
     this.accept(
-      parts.flatMap(({ ids }) => ids),
-      parts.at(-1)!.sample,
+      pieces.flatMap(({ ids }) => ids),
+      pieces.at(-1)!.sample,
       report,
     );
     await this.tapped(form, chunks, outcomes, segment);
@@ -198,7 +213,7 @@ export class Session {
   private enqueue(tokens: Uint32Array | "sampled", position: number, sample: Sampling): Promise<Report> {
     const step = { seq: this.seq++, position, count: 1, tokens, sample, marked: 1 };
     this.high = Math.max(this.high, position + 1);
-    return this.track(runQueued({ plan: this.plan("one", 1, 0), step }, this.loaded.pool!));
+    return this.track(runQueued({ plan: this.plan("one", 1, 0), step }, this.model.pool!));
   }
 
   /** What the session holds from now on. */
@@ -213,7 +228,7 @@ export class Session {
 
   private async tapped(form: Form, chunks: readonly Chunk[], outcomes: readonly Outcome[], segment: number) {
     const { taps = "none", trace, onTaps } = this.options;
-    const { pool } = this.loaded;
+    const { pool } = this.model;
     if (taps === "none") return;
     for (const [index, { plan, step }] of chunks.entries()) {
       const found = await plan.taps();
@@ -236,28 +251,28 @@ export class Session {
 
   /** Taps are of the last step, so that nothing may follow it before they are read; a token must fit one submission. */
   private get mayQueue(): boolean {
-    const { pool } = this.loaded;
-    if (pool?.mode !== "queued" || (this.options.taps ?? "none") !== "none" || this.closed) return false;
+    const { pool } = this.model;
+    if (pool?.mode !== "queued" || (this.options.taps ?? "none") !== "none" || this.isPaused) return false;
     return pool.until(this.plan("one", 1, 0), 0) === pool.layers;
   }
 
   /** Chunks of a segment: many only while experts may be missing. */
   private chunksAtOnce(): number {
-    const { pool, spec } = this.loaded;
+    const { pool, width } = this.model;
     if (!pool || pool.complete) return 1;
-    const bytes = 4 * this.bucket(this.chunk) * spec.width * (3 + spec.experts!.top);
+    const bytes = 4 * this.bucket(this.chunk) * width * (3 + pool.top);
     return Math.max(1, Math.min(MOST_CHUNKS, Math.floor(SEGMENT_BYTES / bytes)));
   }
 
-  private get closed(): boolean {
-    return this.gates > 0;
+  private get isPaused(): boolean {
+    return this.pauses > 0;
   }
 
-  /** Waits while a task runs `between`. */
-  private async open(): Promise<void> {
-    for (let gate: Promise<void> | undefined; gate !== this.gate; ) {
-      gate = this.gate;
-      await gate;
+  /** Waits while tasks run `between` steps. */
+  private async resumed(): Promise<void> {
+    for (let last: Promise<void> | undefined; last !== this.paused; ) {
+      last = this.paused;
+      await last;
     }
   }
 
@@ -278,17 +293,17 @@ export class Session {
     const key = `${form} ${bucket} ${chunk}`;
     let plan = this.plans.get(key);
     if (!plan) {
-      const { spec, model, ahead } = this.loaded;
+      const { say, ahead } = this.model;
       const options = { taps: this.options.taps, chunk, ahead: form === "one" ? ahead : 0 };
-      plan = this.speaker.record(form, bucket, (ops) => spec.say(ops, model), options);
+      plan = this.speaker.record(form, bucket, say, options);
       this.plans.set(key, plan);
     }
     return plan;
   }
 }
 
-/** A chunk to run. */
-interface Part {
+/** Tokens that become one chunk. */
+interface Piece {
   readonly ids: readonly number[];
   readonly sample: Sampling | null;
   readonly marked: number;

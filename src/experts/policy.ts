@@ -1,4 +1,11 @@
-import type { Shape } from "./residency.ts";
+/** The MoE layers of a model, as far as it matters which of their experts are resident. */
+export interface Shape {
+  readonly layers: number;
+  /** E, of the layer with the most: experts are numbered layer * E + expert. */
+  readonly experts: number;
+  /** A, per token, of the layer with the most. */
+  readonly top: number;
+}
 
 /** Decides which expert is evicted. Experts are known by their numbers, layer * E + expert. */
 export interface Policy {

@@ -1,14 +1,14 @@
 import { assert } from "../base/assert.ts";
 import { hasBit, members, wordsOf } from "../base/bits.ts";
 import { release } from "../base/release.ts";
-import { NONE, type Plan, type Report, type Slots } from "../ops/ops.ts";
+import { type MoeLayer, NONE, type Plan, type Report, type Slots, type Step } from "../ops/ops.ts";
 import { Counters, type Origin } from "./counters.ts";
 import { Delivery, type Shelf } from "./delivery.ts";
 import { type Mode, Modes } from "./modes.ts";
 import { Pace } from "./pace.ts";
+import type { Shape } from "./policy.ts";
 import { Prefetch } from "./prefetch.ts";
-import { Residency, type Shape } from "./residency.ts";
-import type { Chunk } from "./step.ts";
+import { Residency } from "./residency.ts";
 
 /**
  * Reads the record of an expert and gives its bytes to `accept`, which may keep them; what it accepted is void unless the promise resolves. Rejects with
@@ -43,6 +43,8 @@ export class Pool {
   readonly pace = new Pace();
 
   private readonly shape: Shape;
+  /** Experts of all layers. */
+  private readonly all: number;
   private readonly residency: Residency;
   private readonly modes: Modes;
   private readonly ahead: Prefetch | null;
@@ -52,12 +54,20 @@ export class Pool {
   /** Of the current step, by layer: bits of the experts that were not there when they were first wanted. */
   private readonly missed = new Map<number, Uint32Array>();
 
-  /** `top`: experts per token. */
-  constructor(slots: Slots, top: number, read: ReadExpert, options: PoolOptions = {}) {
+  /** `layers`: the experts of each MoE layer, and how many serve a token. */
+  constructor(
+    slots: Slots,
+    layers: readonly Pick<MoeLayer, "experts" | "top">[],
+    read: ReadExpert,
+    options: PoolOptions = {},
+  ) {
     const { readsAtOnce = 1, prefetch = false, mode = "auto" } = options;
+    const top = Math.max(...layers.map((layer) => layer.top));
+    assert(slots.layers === layers.length, "the slots' table has every layer");
     assert(slots.count >= top, "the slots hold the experts of one token and layer");
     this.slots = slots;
     this.shape = { layers: slots.layers, experts: slots.experts, top };
+    this.all = layers.reduce((sum, { experts }) => sum + experts, 0);
     this.residency = new Residency(this.shape, slots.count);
     this.modes = new Modes(slots.layers, mode);
     this.ahead = prefetch ? new Prefetch(this.shape, this.decode) : null;
@@ -82,12 +92,17 @@ export class Pool {
 
   /** Whether nothing can be missing. */
   get complete(): boolean {
-    return this.residency.complete;
+    return this.residency.size === this.all;
+  }
+
+  /** A, of the layer with the most. */
+  get top(): number {
+    return this.shape.top;
   }
 
   /** How the next token is run. */
   get mode(): Mode {
-    return this.modes.choose(this.residency.complete);
+    return this.modes.choose(this.complete);
   }
 
   /** Share of the wanted experts that a layer's guesses named, one layer before; empty without prefetch. */
@@ -110,7 +125,7 @@ export class Pool {
   until(plan: Plan, passed: number): number {
     const { layers } = this.shape;
     const most = passed + this.pace.layers(plan, layers);
-    if (this.residency.complete) return Math.min(layers, most);
+    if (this.complete) return Math.min(layers, most);
     // What follows a stall runs idle, which in a chunk is not cheap.
     if (plan.form === "many") return passed + 1;
     return Math.min(layers, most, passed + this.modes.group());
@@ -146,12 +161,10 @@ export class Pool {
     this.ahead?.hear(report.guesses, end);
   }
 
-  /** Chunks have come to their end. */
-  finished(chunks: readonly Chunk[]): void {
-    for (const { plan, step } of chunks) {
-      this.counters(plan).tokens += step.count;
-      if (plan.form === "one") this.modes.note(this.missed.size);
-    }
+  /** A step has come to its end. */
+  finished(plan: Plan, step: Step): void {
+    this.counters(plan).tokens += step.count;
+    if (plan.form === "one") this.modes.note(this.missed.size);
   }
 
   /** Starts to bring what chunks wait for at a layer, and rewrites table and owner of what is here. */

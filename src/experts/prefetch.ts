@@ -1,7 +1,7 @@
 import { hasBit, members } from "../base/bits.ts";
 import type { Guess } from "../ops/ops.ts";
 import type { Counters } from "./counters.ts";
-import type { Shape } from "./residency.ts";
+import type { Shape } from "./policy.ts";
 
 /** Of each layer, per token: more reads than that would rather be in the way. */
 const MOST_PER_LAYER = 2;

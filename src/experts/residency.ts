@@ -1,14 +1,6 @@
 import { assert } from "../base/assert.ts";
 import { NONE } from "../ops/ops.ts";
-import { ExpectedUse, type Policy } from "./policy.ts";
-
-export interface Shape {
-  readonly layers: number;
-  /** E, per layer. */
-  readonly experts: number;
-  /** A, per token and layer. */
-  readonly top: number;
-}
+import { ExpectedUse, type Policy, type Shape } from "./policy.ts";
 
 /**
  * Which expert lies in which slot: bookkeeping alone, no bytes. The pool acts on it, and the replay of a trace needs nothing else. An expert is known
@@ -38,11 +30,6 @@ export class Residency {
   /** Experts that lie in a slot. */
   get size(): number {
     return this.inSlots;
-  }
-
-  /** Whether nothing can be missing. */
-  get complete(): boolean {
-    return this.inSlots === this.slots.length;
   }
 
   /** NONE: it is not resident. */

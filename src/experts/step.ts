@@ -38,7 +38,7 @@ export async function runSegment(
   let passed = 0;
   do passed = await walk.on(passed);
   while (passed < layers);
-  pool?.finished(chunks);
+  for (const { plan, step } of chunks) pool?.finished(plan, step);
   return chunks.map((_, index) => walk.outcome(index));
 }
 
@@ -46,15 +46,14 @@ export async function runSegment(
  * Runs a token that may be queued behind others: every expert is resident, so that nothing stalls. Submitted when this returns, settled in the order of
  * submission.
  */
-export async function runQueued(chunk: Chunk, pool: Pool): Promise<Report> {
-  const { plan, step } = chunk;
+export async function runQueued({ plan, step }: Chunk, pool: Pool): Promise<Report> {
   const report = await plan.run(step, plan.begin, plan.end);
   assert(report.began && report.stall === NONE, "nothing stalls while every expert is resident");
   const counters = pool.counters(plan);
   counters.passes++;
   pool.beginStep();
   for (const [layer, wanted] of report.wanted.entries()) pool.note(counters, layer, wanted);
-  pool.finished([chunk]);
+  pool.finished(plan, step);
   return report;
 }
 

@@ -2,11 +2,8 @@
 export interface TraceHead {
   readonly model: string;
   readonly arch: string;
-  readonly layers: number;
-  /** E, per layer. */
-  readonly experts: number;
-  /** A, per token and layer. */
-  readonly top: number;
+  /** Of each MoE layer, E, and A per token. */
+  readonly layers: readonly { readonly experts: number; readonly top: number }[];
   readonly recordBytes: number;
 }
 
@@ -34,7 +31,7 @@ export interface TracedTokens {
 /** Columns of BigMoeOnEdge's route traces (v1), and three of our own; `step` is a position, `slot` a rank. */
 const COLUMNS = "turn,phase,step,layer,slot,expert,weight,residency,expert_bytes,segment,chunk,pass";
 
-/** The numbers of a token's row before its experts': turn, phase, step, segment, chunk. */
+/** The numbers of a token's row before those of its experts: turn, phase, step, segment, chunk. */
 const HEAD = 5;
 
 /** Which experts served which token: one row per token, layer and rank. Kept as numbers; a text of it is made on demand. */
@@ -42,24 +39,28 @@ export class Trace {
   private readonly head: TraceHead;
   /** Per token: HEAD numbers, then for each layer and rank the expert, its pass, and whether it was resident. */
   private readonly tokens: Int32Array[] = [];
-  /** Per token, [layers, A]. */
+  /** Per token, for each layer and rank. */
   private readonly weights: Float32Array[] = [];
+  /** By layer, how many ranks lie before its first; then how many there are. */
+  private readonly first: number[] = [0];
 
   constructor(head: TraceHead) {
     this.head = head;
+    for (const { top } of head.layers) this.first.push(this.first.at(-1)! + top);
   }
 
   add({ turn, phase, position, segment, chunk, taps, count, passOf, wasResident }: TracedTokens): void {
-    const { layers, top } = this.head;
+    const ranks = this.first.at(-1)!;
     for (let t = 0; t < count; t++) {
-      const row = new Int32Array(HEAD + 3 * layers * top);
-      const weights = new Float32Array(layers * top);
+      const row = new Int32Array(HEAD + 3 * ranks);
+      const weights = new Float32Array(ranks);
       row.set([turn, phase, position + t, segment, chunk]);
-      for (let layer = 0; layer < layers; layer++) {
+      for (const [layer, { top }] of this.head.layers.entries()) {
+        const first = this.first[layer]!;
         const experts = taps.get(`experts.${layer}`)!.subarray(t * top, (t + 1) * top);
-        weights.set(taps.get(`expert_weights.${layer}`)!.subarray(t * top, (t + 1) * top), layer * top);
+        weights.set(taps.get(`expert_weights.${layer}`)!.subarray(t * top, (t + 1) * top), first);
         for (const [rank, expert] of experts.entries())
-          row.set([expert, passOf(layer, expert), Number(wasResident(layer, expert))], HEAD + 3 * (layer * top + rank));
+          row.set([expert, passOf(layer, expert), Number(wasResident(layer, expert))], HEAD + 3 * (first + rank));
       }
       this.tokens.push(row);
       this.weights.push(weights);
@@ -67,21 +68,24 @@ export class Trace {
   }
 
   csv(): string {
-    const { model, arch, layers, experts, top, recordBytes } = this.head;
+    const { model, arch, layers, recordBytes } = this.head;
+    const most = (field: "experts" | "top") => Math.max(...layers.map((layer) => layer[field]));
     const lines = [
       "# route_trace v1",
-      `# model=${model} arch=${arch} n_layer=${layers} n_expert=${experts} n_expert_used=${top}`,
-      ...Array.from({ length: layers }, (_, layer) => `# layer=${layer} expert_bytes=${recordBytes}`),
+      `# model=${model} arch=${arch} n_layer=${layers.length} n_expert=${most("experts")} n_expert_used=${most("top")}`,
+      ...layers.map((_, layer) => `# layer=${layer} expert_bytes=${recordBytes}`),
       COLUMNS,
     ];
     for (const [index, row] of this.tokens.entries()) {
       const [turn, phase, step, segment, chunk] = row;
-      for (let at = 0; at < layers * top; at++) {
-        const [expert, pass, resident] = row.subarray(HEAD + 3 * at);
-        const weight = this.weights[index]![at]!.toFixed(6);
-        const place = `${turn},${phase},${step},${Math.floor(at / top)},${at % top}`;
-        lines.push(`${place},${expert},${weight},${resident},${recordBytes},${segment},${chunk},${pass}`);
-      }
+      for (const [layer, { top }] of layers.entries())
+        for (let rank = 0; rank < top; rank++) {
+          const at = this.first[layer]! + rank;
+          const [expert, pass, resident] = row.subarray(HEAD + 3 * at);
+          const weight = this.weights[index]![at]!.toFixed(6);
+          const place = `${turn},${phase},${step},${layer},${rank}`;
+          lines.push(`${place},${expert},${weight},${resident},${recordBytes},${segment},${chunk},${pass}`);
+        }
     }
     return `${lines.join("\n")}\n`;
   }

@@ -1,18 +1,8 @@
 import { MixtabError } from "../base/errors.ts";
-import { type Encoding, FLOAT_BYTES, type Float } from "../base/matrix.ts";
+import { type Affine, type Encoding, FLOAT_BYTES, type Float } from "../base/matrix.ts";
+import type { PublishedName } from "../base/published_name.ts";
 import { type Claims, readClaims, unsupported } from "./quantization_config.ts";
 import type { TensorEntry } from "./safetensors.ts";
-
-/** One way a matrix may be published. Its tensors are `<module>.weight`, and where it is quantised `.scales` and `.biases`. */
-export interface MatrixName {
-  readonly module: string;
-  /** The tensor is called just `module` (transformers 5's fused `mlp.experts.gate_up_proj`). */
-  readonly bare?: boolean;
-  /** The matrix is one of a stack: index into the leading dimension of [E, rows, columns]. */
-  readonly stack?: number;
-  /** The tensor is two matrices of the same height, one above the other, and this one begins at that row: 0, or `rows`. */
-  readonly firstRow?: number;
-}
 
 /** Bytes [begin, end) of a file, counted from its beginning. */
 export interface FileRange {
@@ -40,12 +30,12 @@ export interface Checkpoint {
    * The first of `candidates` that is there. Errors: missing-tensor, which names them all; bad-config, where the shape is not what
    * config.json asks for; unsupported-quantization.
    */
-  find(candidates: readonly MatrixName[], rows: number, columns: number): MatrixSource;
+  find(candidates: readonly PublishedName[], rows: number, columns: number): MatrixSource;
   /** The plain vector `<name>.weight`, or `name`, as one row. Errors as `find`. */
   findVector(name: string, length: number): MatrixSource;
 }
 
-interface Tensor extends TensorEntry {
+interface PublishedTensor extends TensorEntry {
   readonly name: string;
   readonly file: string;
 }
@@ -58,10 +48,10 @@ export function openCheckpoint(
   shards: ReadonlyMap<string, ReadonlyMap<string, TensorEntry>>,
 ): Checkpoint {
   const claims = readClaims(config);
-  const tensors = new Map<string, Tensor>();
+  const tensors = new Map<string, PublishedTensor>();
   for (const [file, entries] of shards)
     for (const [name, entry] of entries) tensors.set(name, { ...entry, name, file });
-  const named = ({ module, bare }: MatrixName) => tensors.get(bare ? module : `${module}.weight`);
+  const named = ({ module, bare }: PublishedName) => tensors.get(bare ? module : `${module}.weight`);
 
   return {
     has: (module) => tensors.has(`${module}.weight`) || tensors.has(module),
@@ -88,7 +78,7 @@ export function openCheckpoint(
   };
 }
 
-function plain(weight: Tensor, name: MatrixName, rows: number, columns: number): MatrixSource {
+function plain(weight: PublishedTensor, name: PublishedName, rows: number, columns: number): MatrixSource {
   const dtype = floatOf(weight);
   checkShape(weight, name, rows, columns);
   const range = rowsOf(weight, name, rows, columns * FLOAT_BYTES[dtype]);
@@ -96,10 +86,10 @@ function plain(weight: Tensor, name: MatrixName, rows: number, columns: number):
 }
 
 function affine(
-  weight: Tensor,
-  scales: Tensor,
-  biases: Tensor | undefined,
-  name: MatrixName,
+  weight: PublishedTensor,
+  scales: PublishedTensor,
+  biases: PublishedTensor | undefined,
+  name: PublishedName,
   rows: number,
   columns: number,
   claims: Claims,
@@ -123,13 +113,13 @@ function affine(
 
 /** Bits and group by the shapes, for a row of `columns`; config.json must not say otherwise. */
 function affineEncoding(
-  weight: Tensor,
-  scales: Tensor,
-  biases: Tensor,
+  weight: PublishedTensor,
+  scales: PublishedTensor,
+  biases: PublishedTensor,
   module: string,
   columns: number,
   claims: Claims,
-): Extract<Encoding, { kind: "affine" }> {
+): Affine {
   const claim = claims(module);
   if (claim === false) throw unsupported(`config.json says that ${module} is not quantised, and it has scales`);
   if (claim && claim.mode !== "affine") throw unsupported(`${module} is quantised in mode "${claim.mode}"`);
@@ -155,7 +145,7 @@ function affineEncoding(
 }
 
 /** The tensor must be [rows, width], with a stack in front and twice as high where the name says so. */
-function checkShape(tensor: Tensor, { stack, firstRow }: MatrixName, rows: number, width: number): void {
+function checkShape(tensor: PublishedTensor, { stack, firstRow }: PublishedName, rows: number, width: number): void {
   const height = firstRow === undefined ? rows : 2 * rows;
   const { shape } = tensor;
   const front = shape.slice(0, -2);
@@ -164,12 +154,17 @@ function checkShape(tensor: Tensor, { stack, firstRow }: MatrixName, rows: numbe
     throw wrongShape(tensor, [...(stack === undefined ? [] : [`more than ${stack}`]), height, width]);
 }
 
-function rowsOf(tensor: Tensor, { stack = 0, firstRow = 0 }: MatrixName, rows: number, rowBytes: number): FileRange {
+function rowsOf(
+  tensor: PublishedTensor,
+  { stack = 0, firstRow = 0 }: PublishedName,
+  rows: number,
+  rowBytes: number,
+): FileRange {
   const begin = tensor.begin + (stack * tensor.shape.at(-2)! + firstRow) * rowBytes;
   return { file: tensor.file, begin, end: begin + rows * rowBytes };
 }
 
-function floatOf({ name, dtype }: Tensor): Float {
+function floatOf({ name, dtype }: PublishedTensor): Float {
   const float = FLOATS[dtype];
   if (!float) throw unsupported(`${name} is of type ${dtype}`);
   return float;
@@ -182,7 +177,7 @@ function missing(names: readonly string[]): MixtabError {
   );
 }
 
-function wrongShape({ name, file, shape }: Tensor, wanted: readonly (number | string)[]): MixtabError {
+function wrongShape({ name, file, shape }: PublishedTensor, wanted: readonly (number | string)[]): MixtabError {
   return new MixtabError(
     "bad-config",
     `${name} in ${file} has the shape [${shape.join(", ")}], and config.json asks for [${wanted.join(", ")}]. ` +

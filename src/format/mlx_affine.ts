@@ -12,12 +12,19 @@ export function decodeMatrix(matrix: Matrix, bytes: Uint8Array): Float32Array<Ar
   const sizes = rangeBytes(rows, columns, encoding);
   assert(bytes.length >= matrix.weight + sizes.weight, "the matrix lies within its buffer");
   const packed = bytes.subarray(matrix.weight, matrix.weight + sizes.weight);
-  if (encoding.kind === "plain") return decodeFloats(encoding.dtype, packed);
-  assert(bytes.length >= matrix.biases + sizes.biases, "the matrix lies within its buffer");
-  const scales = decodeFloats(encoding.scales, bytes.subarray(matrix.scales, matrix.scales + sizes.scales));
-  const biases = decodeFloats(encoding.scales, bytes.subarray(matrix.biases, matrix.biases + sizes.biases));
-  const decode = encoding.bits === 4 ? decodeNibbles : decodeBytes;
-  return decode(packed, scales, biases, encoding.group);
+  switch (encoding.kind) {
+    case "plain":
+      return decodeFloats(encoding.dtype, packed);
+    case "affine": {
+      assert(bytes.length >= matrix.biases + sizes.biases, "the matrix lies within its buffer");
+      const scales = decodeFloats(encoding.scales, bytes.subarray(matrix.scales, matrix.scales + sizes.scales));
+      const biases = decodeFloats(encoding.scales, bytes.subarray(matrix.biases, matrix.biases + sizes.biases));
+      const decode = encoding.bits === 4 ? decodeNibbles : decodeBytes;
+      return decode(packed, scales, biases, encoding.group);
+    }
+    default:
+      return encoding satisfies never;
+  }
 }
 
 // Rows are whole groups, so groups simply follow one another. The product is exact in a double, as is its sum for f16 scales.

@@ -19,7 +19,7 @@ export function readClaims(config: unknown): Claims {
   const settings = quantization ?? copy;
   if (settings === undefined || settings === null) return () => undefined;
   if (!isObject(settings)) throw unsupported("the quantization of config.json is not an object");
-  if (settings.quant_method !== undefined)
+  if (settings.quant_method !== undefined && settings.quant_method !== null)
     throw unsupported(`config.json names quant_method ${JSON.stringify(settings.quant_method)}`);
   const general = readClaim(settings);
   return (module) => {
@@ -30,11 +30,11 @@ export function readClaims(config: unknown): Claims {
 }
 
 /** An override without `mode` is affine whatever the top level says, as in MLX. */
-function readClaim({ bits, group_size: group, mode = "affine" }: Record<string, unknown>): Claim {
+function readClaim({ bits, group_size: group, mode }: Record<string, unknown>): Claim {
   return {
     bits: typeof bits === "number" ? bits : undefined,
     group: typeof group === "number" ? group : undefined,
-    mode: String(mode),
+    mode: String(mode ?? "affine"),
   };
 }
 

@@ -1,6 +1,6 @@
 import type { Device } from "./device.ts";
 import type { Access, Pipelines } from "./kernel.ts";
-import { type Dispatch, replay } from "./plan.ts";
+import { type Dispatch, replay } from "./recording.ts";
 import {
   decodeReport,
   encodeStep,
@@ -9,7 +9,7 @@ import {
   STATE_BYTES,
   STEP_BYTES,
   type StepNumbers,
-} from "./step.ts";
+} from "./state_words.ts";
 
 const NO_STALL = new Uint32Array([0xffffffff]);
 

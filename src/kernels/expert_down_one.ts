@@ -4,7 +4,7 @@ import pages from "../../shaders/pages.wgsl?raw";
 import prelude from "../../shaders/prelude.wgsl?raw";
 import routes from "../../shaders/routes.wgsl?raw";
 import { defineKernel } from "../gpu/kernel.ts";
-import { matrixConstants } from "./matrix.ts";
+import { matrixConstants } from "./decode.ts";
 
 export const expertDownOne = defineKernel({
   name: "expert_down_one",

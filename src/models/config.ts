@@ -19,12 +19,36 @@ export class Config {
     this.json = json as Record<string, unknown>;
   }
 
-  /** A whole number from 1 to the limit; `fallback` where the field is absent or null. */
-  count(field: string, limit: keyof typeof LARGEST, fallback?: number): number {
-    const value = this.json[field] ?? fallback;
+  /** Whether there is a field of that name, be it null. */
+  has(field: string): boolean {
+    return Object.hasOwn(this.json, field);
+  }
+
+  /**
+   * A whole number from 1 to the limit; `fallback` where the field is absent or null. A list of
+   * names: versions of transformers call it differently, and the first that is there counts.
+   */
+  count(field: string | readonly string[], limit: keyof typeof LARGEST, fallback?: number): number {
+    const names = [field].flat();
+    const name = names.find((each) => this.json[each] != null) ?? names[0]!;
+    const value = this.json[name] ?? fallback;
     if (!Number.isInteger(value) || (value as number) < 1 || (value as number) > LARGEST[limit])
-      throw bad(`"${field}" should be a whole number from 1 to ${LARGEST[limit]}, and is ${JSON.stringify(value)}`);
+      throw bad(`"${name}" should be a whole number from 1 to ${LARGEST[limit]}, and is ${JSON.stringify(value)}`);
     return value as number;
+  }
+
+  /** How many of `experts` serve a token. */
+  top(field: string, experts: number, fallback: number): number {
+    const top = this.count(field, "experts", fallback);
+    if (top > experts) throw bad(`${top} experts per token are more than the ${experts} there are`);
+    return top;
+  }
+
+  /** Numbers of layers; none where the field is absent or null. */
+  layers(field: string): ReadonlySet<number> {
+    const value = this.json[field] ?? [];
+    if (Array.isArray(value) && value.every((layer) => Number.isInteger(layer) && layer >= 0)) return new Set(value);
+    throw bad(`"${field}" should be a list of layers, and is ${JSON.stringify(value)}`);
   }
 
   /** A number above 0. */
@@ -35,21 +59,27 @@ export class Config {
     return value;
   }
 
-  flag(field: string, fallback: boolean): boolean {
+  /** true or false; `fallback` where the field is absent or null. */
+  flag<F extends boolean | null>(field: string, fallback: F): boolean | F {
     const value = this.json[field] ?? fallback;
-    if (typeof value !== "boolean") throw bad(`"${field}" should be true or false, and is ${JSON.stringify(value)}`);
-    return value;
+    if (typeof value === "boolean" || value === fallback) return value as boolean | F;
+    throw bad(`"${field}" should be true or false, and is ${JSON.stringify(value)}`);
   }
 
   /** Refuses every value but `only`, which is also meant where the field is absent or null. */
-  expect(field: string, only: string | boolean): void {
+  expect(field: string, only: string | boolean | null): void {
     const value = this.json[field] ?? only;
     if (value !== only) throw bad(`"${field}" is ${JSON.stringify(value)}; mixtab knows only ${JSON.stringify(only)}`);
   }
 
-  /** The ring's window; null where there is none. */
-  window(): number | null {
-    return this.json.sliding_window == null ? null : this.count("sliding_window", "positions");
+  /**
+   * Keys that a query sees; null: all, which null and 0 mean too. `fallback`: where `sliding_window`
+   * is absent; `used`: where `use_sliding_window` is.
+   */
+  window(fallback: number | null, used = true): number | null {
+    const { sliding_window: window = fallback } = this.json;
+    if (!this.flag("use_sliding_window", used) || window === null || window === 0) return null;
+    return this.count("sliding_window", "positions", window as number);
   }
 
   /** rope's base: `rope_parameters.rope_theta` (transformers 5) or `rope_theta`. Scaled positions are refused. */

@@ -1,49 +1,52 @@
-import { mixture } from "../layers/feed_forward.ts";
-import { type Architecture, type ExpertsSpec, moeLayer, type PublishedName } from "./architecture.ts";
-import { bad } from "./config.ts";
-import { model, readBackbone } from "./mistral.ts";
+import { attention } from "../layers/attention.ts";
+import { chain, linear, router } from "../layers/linear.ts";
+import { mixture, SILU } from "../layers/mixture.ts";
+import { rmsNorm } from "../layers/norm.ts";
+import type { Architecture } from "./architecture.ts";
+import { fusedExpert, stackedExpert } from "./expert_names.ts";
+import { readShape, transformer } from "./transformer.ts";
 
 /** Mixtral of experts (Jiang et al. 2024): Mistral with a sparse mixture of SwiGLU experts in every layer. */
 export const mixtral: Architecture = {
   modelType: "mixtral",
   read(config) {
-    const backbone = readBackbone(config, 1e6);
-    const count = config.count("num_local_experts", "experts", 8);
-    const top = config.count("num_experts_per_tok", "experts", 2);
-    if (top > count) throw bad(`${top} experts per token are more than the ${count} there are`);
-    const experts: ExpertsSpec = {
-      layers: backbone.layers,
-      experts: count,
-      top,
-      renormalise: true,
-      hidden: config.count("intermediate_size", "width"),
-      names: (layer, expert, part) => expertNames(layer, expert, part, config.count("intermediate_size", "width")),
+    const shape = readShape(config, { keyValueHeads: 8, positions: 131072, eps: 1e-5, ropeBase: 1e6 });
+    const { width: D, heads: H, keyValueHeads: K, headWidth: C, eps } = shape;
+    const window = config.window(null);
+    const E = config.count(["num_local_experts", "num_experts"], "experts", 8);
+    const A = config.top("num_experts_per_tok", E, 2);
+    const F = config.count("intermediate_size", "width");
+    return {
+      ...shape,
+      build: (m) =>
+        transformer(m, shape, (p, turn) => ({
+          attentionNorm: rmsNorm(m, `${p}.input_layernorm`, D, eps),
+          attention: attention({
+            q: chain(linear(m, `${p}.self_attn.q_proj`, [H * C, D]), turn),
+            k: chain(linear(m, `${p}.self_attn.k_proj`, [K * C, D]), turn),
+            v: linear(m, `${p}.self_attn.v_proj`, [K * C, D]),
+            o: linear(m, `${p}.self_attn.o_proj`, [D, H * C]),
+            cache: m.cache({ width: K * C, window }),
+            headWidth: C,
+          }),
+          ffnNorm: rmsNorm(m, `${p}.post_attention_layernorm`, D, eps),
+          ...mixture(
+            router(m, [`${p}.block_sparse_moe.gate`, `${p}.mlp.gate`], [E, D]),
+            { kind: "softmax", renormalise: true },
+            m.experts({
+              experts: E,
+              top: A,
+              width: D,
+              hidden: F,
+              activation: SILU,
+              names: (expert, part) => [
+                { module: `${p}.block_sparse_moe.experts.${expert}.${part}` },
+                stackedExpert(`${p}.block_sparse_moe`, expert, part),
+                fusedExpert(`${p}.mlp`, F, expert, part),
+              ],
+            }),
+          ),
+        })),
     };
-    return model("mixtral", backbone, {
-      experts,
-      weights: (l) => ({
-        [`${l}.router`]: {
-          names: [{ module: `model.layers.${l}.block_sparse_moe.gate` }, { module: `model.layers.${l}.mlp.gate` }],
-          rows: count,
-          columns: backbone.width,
-          role: "router",
-        },
-      }),
-      feedForward: (loaded, l) => mixture(loaded.weight(`${l}.router`), moeLayer(experts, loaded, l)),
-    });
   },
 };
-
-/** As published (and MLX's older files), as MLX stacks them, as transformers 5 fuses them (gate rows first). */
-function expertNames(layer: number, expert: number, part: "w1" | "w2" | "w3", hidden: number): PublishedName[] {
-  const published = `model.layers.${layer}.block_sparse_moe`;
-  const fused = `model.layers.${layer}.mlp.experts`;
-  const stacked = { w1: "gate_proj", w2: "down_proj", w3: "up_proj" }[part];
-  return [
-    { module: `${published}.experts.${expert}.${part}` },
-    { module: `${published}.switch_mlp.${stacked}`, stack: expert },
-    part === "w2"
-      ? { module: `${fused}.down_proj`, bare: true, stack: expert }
-      : { module: `${fused}.gate_up_proj`, bare: true, stack: expert, firstRow: part === "w1" ? 0 : hidden },
-  ];
-}

@@ -39,13 +39,18 @@ export interface Cache {
   readonly window: number | null;
 }
 
-/** The expert pool's memory: equal slots of `bytes`, a table (layer, expert) -> slot, and each slot's owner. */
+/**
+ * The expert pool's memory: equal slots of `bytes`, a table (layer, expert) -> slot, and each
+ * slot's owner.
+ */
 export interface Slots {
   readonly count: number;
   /** The most there can be: one for each expert, or what the device can bind. */
   readonly most: number;
   readonly bytes: number;
+  /** MoE layers. */
   readonly layers: number;
+  /** The most experts of a layer: each has so many places in the table, and so many owners. */
   readonly experts: number;
   /** Writes bytes of a record at `offset` of a slot. */
   write(slot: number, offset: number, bytes: Uint8Array<ArrayBuffer>): void;
@@ -54,22 +59,54 @@ export interface Slots {
   /** Writes the table: where (layer, expert) lies, or NONE. */
   map(layer: number, expert: number, slot: number): void;
   /**
-   * Changes the number of slots between two steps; recorded plans see the new ones. What lies in slots that stay is kept, and the bytes of `moves` go from
-   * one slot to another; owners and table are the caller's. Errors: out-of-memory, after which nothing has changed.
+   * Changes the number of slots between two steps; recorded plans see the new ones. What lies in
+   * slots that stay is kept, and the bytes of `moves` go from one slot to another; owners and table
+   * are the caller's. Errors: out-of-memory, after which nothing has changed.
    */
   resize(count: number, moves?: readonly { readonly from: number; readonly to: number }[]): Promise<void>;
 }
 
-/** One sparse feed-forward layer: E experts, each token served by the A best. */
+/** One sparse feed-forward layer: E experts, each token served by A of them. */
 export interface MoeLayer {
   /** Counted over the MoE layers of the model, from 0. */
   readonly index: number;
   readonly experts: number;
   readonly top: number;
-  /** Whether the chosen weights are divided by their sum. */
-  readonly renormalise: boolean;
+  readonly activation: Activation;
   readonly expert: ExpertLayout;
   readonly slots: Slots;
+}
+
+/** What is done to a gate before it is multiplied onto what it gates. */
+export type Activation =
+  /** silu(z) = z / (1 + exp(-z)), which makes a SwiGLU. (Shazeer 2020) */
+  { readonly kind: "silu" };
+
+/** How a router's logits become experts and their weights; ties go to the lowest id. */
+export type RoutingRule =
+  /**
+   * The A largest logits; a weight is the softmax over all logits, divided by the sum of the
+   * chosen if `renormalise`. (Jiang et al. 2024)
+   */
+  { readonly kind: "softmax"; readonly renormalise: boolean };
+
+declare const routesBrand: unique symbol;
+/** Which A of E experts serve each token of the step, best first, and with what weights. */
+export interface Routes {
+  readonly [routesBrand]: never;
+  /** Of the MoE layer, counted from 0 in the order of `route`. */
+  readonly index: number;
+  readonly experts: number;
+  readonly top: number;
+}
+
+/** What queries attend to, and how. */
+export interface Attention {
+  readonly cache: Cache;
+  /** C. */
+  readonly headWidth: number;
+  /** What q·k is divided by; sqrt(C) as a rule. */
+  readonly divisor: number;
 }
 
 /**
@@ -81,35 +118,44 @@ export interface Ops {
   readonly ahead: number;
   /** y[t] = w[id of token t]. w [V, D] in any encoding -> [T, D]. */
   embed(w: Weight): Tensor;
-  /** y[t] = w * x[t] / sqrt(mean(x[t]²) + eps). w [D] f32. (Zhang and Sennrich 2019) */
+  /**
+   * y = w * x / sqrt(mean(x²) + eps) for each run of D numbers in a row of x [T, n * D]: the whole
+   * row, or each of n heads. w [D] f32. (Zhang and Sennrich 2019)
+   */
   rmsNorm(x: Tensor, w: Weight, eps: number): Tensor;
   /** y[t] = w x[t]. w [out, in] in any encoding. */
   linear(x: Tensor, w: Weight): Tensor;
   /**
    * Rotates each head of x [T, heads * C] by its token's position; pairs (i, i + C/2).
-   * table [positions, C] f32: row p is cos(p θ_i), i < C/2, then sin(p θ_i). (Su et al. 2021; pairing of transformers)
+   * table [positions, C] f32: row p is cos(p θ_i), i < C/2, then sin(p θ_i).
+   * (Su et al. 2021; pairing of transformers)
    */
   rope(x: Tensor, table: Weight): Tensor;
   /**
-   * Writes k and v of the step's tokens to the cache, then y = softmax(q·k / sqrt(C)) v, causal, over the cache's window. q [T, H * C], k and v
-   * [T, K * C]; query head h reads key/value head floor(h K / H). `headWidth` is C.
+   * Writes k and v of the step's tokens to the cache, then y = softmax(q·k / divisor) v, causal,
+   * over the cache's window. q [T, H * C], k and v [T, K * C]; query head h reads key/value head
+   * floor(h K / H).
    */
-  attend(q: Tensor, k: Tensor, v: Tensor, cache: Cache, headWidth: number): Tensor;
-  /** y = silu(gate) * up, elementwise; silu(z) = z / (1 + exp(-z)). (Shazeer 2020) */
-  swiglu(gate: Tensor, up: Tensor): Tensor;
+  attend(q: Tensor, k: Tensor, v: Tensor, over: Attention): Tensor;
+  /** y = activation(gate) * up, elementwise. */
+  gate(gate: Tensor, up: Tensor, activation: Activation): Tensor;
   /** y = a + b, into a new tensor. */
   add(a: Tensor, b: Tensor): Tensor;
   /**
-   * y[t] = Σ_r weight[t, r] * expert[t, r](x[t]) in rank order over the A experts with the largest logits router·x[t] (ties to the lowest id).
-   * weight: softmax over all logits, divided by the sum of the chosen if `renormalise`. Stalls where an expert is missing.
-   * Taps `router_logits.<index>`, `experts.<index>` (u32), `expert_weights.<index>`.
+   * Chooses `top` experts for each token by its logits [T, E]. Taps `router_logits.<index>`,
+   * `experts.<index>` (u32), `expert_weights.<index>`. Each routes is used by one `experts`.
    */
-  moe(x: Tensor, router: Weight, layer: MoeLayer): Tensor;
+  route(logits: Tensor, top: number, rule: RoutingRule): Routes;
   /**
-   * Notes the A experts with the largest logits router·x as a guess at what a later MoE layer will want, for the report. x [1, D], as nearly as it is known now
-   * what that layer's router will see. No number that the model computes depends on it.
+   * y[t] = Σ_r weight[t, r] * expert[t, r](x[t]) in rank order, where
+   * expert(x) = w2(activation(w1 x) * w3 x). Stalls where an expert is missing.
    */
-  guess(x: Tensor, router: Weight, layer: MoeLayer): void;
+  experts(x: Tensor, routes: Routes, layer: MoeLayer): Tensor;
+  /**
+   * Notes the experts that `rule` would choose by logits [1, E] as a guess at what a later MoE
+   * layer will want, for the report. No number that the model computes depends on it.
+   */
+  guess(logits: Tensor, rule: RoutingRule, layer: MoeLayer): void;
   /** The last token's row; what follows runs only in steps that sample. In plans that tap everything: all rows, always. */
   lastRow(x: Tensor): Tensor;
   /** Chooses the next id from the last row of logits by the step's {@link Sampling}; it becomes the report's `token`. */
@@ -216,7 +262,8 @@ export interface Speaker {
   /** Writes `bytes` at `offset` (both multiples of 4) of a weight's buffer. */
   write(weight: Weight, offset: number, bytes: Uint8Array<ArrayBuffer>): void;
   cache(ring: number, width: number, window: number | null): Cache;
-  slots(count: number, bytes: number, layers: number, experts: number): Slots;
+  /** `experts`: of each MoE layer. */
+  slots(count: number, bytes: number, experts: readonly number[]): Slots;
   /** Runs the model's code once, recording it. form "one" has bucket 1; "many" has bucket 16, 64 or 256. */
   record(form: Form, bucket: Bucket, model: (ops: Ops) => void, options?: RecordOptions): Plan;
   /** Bytes held on the device: dense weights, caches, slots, activations. */

@@ -28,12 +28,12 @@ export type DecodingMode = "live" | "whole";
 export function parseDecoder(decoder: unknown): (mode: DecodingMode) => TokenDecoder {
   const steps = flatten(decoder);
   if (steps.length === 1 && steps[0]?.type === "ByteLevel") return () => new ByteLevelDecoder();
-  const plan: Plan = { replacements: [], byteFallback: false, strip: undefined };
+  const plan: DecoderPlan = { replacements: [], byteFallback: false, strip: undefined };
   let fused = false;
   for (const step of steps) addStep(step);
   return (mode) => new SentencePieceDecoder(plan, mode);
 
-  function addStep(step: Step): void {
+  function addStep(step: DecoderStep): void {
     if (step.type === "Replace" && !fused) plan.replacements.push(replacement(step));
     else if (step.type === "ByteFallback" && !fused) plan.byteFallback = true;
     else if (step.type === "Fuse") fused = true;
@@ -47,12 +47,12 @@ export function parseDecoder(decoder: unknown): (mode: DecodingMode) => TokenDec
   }
 }
 
-interface Step {
+interface DecoderStep {
   readonly type: string;
   readonly [field: string]: unknown;
 }
 
-interface Plan {
+interface DecoderPlan {
   readonly replacements: { readonly from: string; readonly to: string }[];
   byteFallback: boolean;
   /** Dropped at the start of the whole text, at most `count` times. */
@@ -69,23 +69,23 @@ function unsupported(what: string): MixtabError {
   );
 }
 
-function flatten(decoder: unknown): Step[] {
+function flatten(decoder: unknown): DecoderStep[] {
   if (typeof decoder !== "object" || decoder === null) throw unsupported("no type");
   const step = decoder as { readonly type?: unknown; readonly decoders?: unknown };
   if (typeof step.type !== "string") throw unsupported("no type");
-  if (step.type !== "Sequence") return [step as Step];
+  if (step.type !== "Sequence") return [step as DecoderStep];
   if (!Array.isArray(step.decoders) || step.decoders.length === 0) throw unsupported("an empty Sequence");
   return step.decoders.flatMap(flatten);
 }
 
-function replacement({ pattern, content }: Step): { from: string; to: string } {
+function replacement({ pattern, content }: DecoderStep): { from: string; to: string } {
   const from = (pattern as { readonly String?: unknown } | undefined)?.String;
   if (typeof from !== "string" || from === "") throw unsupported("a Replace whose pattern is not a plain String");
   if (typeof content !== "string") throw unsupported("a Replace without content");
   return { from, to: content };
 }
 
-function strip({ content, start, stop }: Step): Plan["strip"] {
+function strip({ content, start, stop }: DecoderStep): DecoderPlan["strip"] {
   if (typeof content !== "string" || content === "") throw unsupported("a Strip without content");
   if (!Number.isInteger(start) || (start as number) < 0 || (start as number) > MAX_STRIP) {
     throw unsupported(`a Strip that starts at ${start}`);
@@ -119,11 +119,11 @@ class ByteLevelDecoder implements TokenDecoder {
 
 /** Tokens are text, with replacements; in between, runs of `<0xNN>` are bytes of UTF-8. */
 class SentencePieceDecoder implements TokenDecoder {
-  readonly #plan: Plan;
+  readonly #plan: DecoderPlan;
   readonly #run: ByteRun;
   #toStrip: number;
 
-  constructor(plan: Plan, mode: DecodingMode) {
+  constructor(plan: DecoderPlan, mode: DecodingMode) {
     this.#plan = plan;
     this.#run = new ByteRun(mode);
     this.#toStrip = plan.strip?.count ?? 0;

@@ -1,6 +1,6 @@
 import type { ModelInfo, PoolCounters, Stats } from "../index.ts";
 import { h } from "./dom.ts";
-import { MODES } from "./modes.ts";
+import { MODE_LABELS } from "./mode_labels.ts";
 import { formatBytesLike, NOTHING_YET } from "./numbers.ts";
 import { ratesOf } from "./rates.ts";
 
@@ -65,7 +65,7 @@ export class Gauges {
 
   /** How the next token is run. */
   mode({ mode }: Stats): void {
-    const { name, meaning } = MODES[mode];
+    const { name, meaning } = MODE_LABELS[mode];
     if (this.#mode.textContent === name) return;
     this.#mode.textContent = name;
     this.#meaning.textContent = `: ${meaning}`;

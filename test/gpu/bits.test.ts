@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { type GpuSpeaker, gpuSpeaker } from "../../src/ops/gpu.ts";
+import { type GpuSpeaker, gpuSpeaker } from "../../src/ops/gpu/speaker.ts";
 import type { Bucket } from "../../src/ops/ops.ts";
 import { chunksOf, fill, makeStack, STACK, someIds } from "../support/stack.ts";
 

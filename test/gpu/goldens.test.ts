@@ -1,4 +1,4 @@
-import { gpuSpeaker } from "../../src/ops/gpu.ts";
+import { gpuSpeaker } from "../../src/ops/gpu/speaker.ts";
 import { httpSource } from "../../src/source/http.ts";
 import { MODEL_GOLDENS, type Platform, testAtenia, testModelGoldens, testUpcycledStory } from "../support/goldens.ts";
 

@@ -3,7 +3,7 @@ import { sha256 } from "../../src/base/hash.ts";
 import { loadModel } from "../../src/engine/load.ts";
 import { Session } from "../../src/engine/session.ts";
 import { Pool, type ReadExpert } from "../../src/experts/pool.ts";
-import { gpuSpeaker } from "../../src/ops/gpu.ts";
+import { gpuSpeaker } from "../../src/ops/gpu/speaker.ts";
 import type { Sampling } from "../../src/ops/ops.ts";
 import { httpSource } from "../../src/source/http.ts";
 import { numbers } from "../support/toy_model.ts";

@@ -1,6 +1,6 @@
 import { afterEach, expect, test, vi } from "vitest";
 import { layVector } from "../../src/base/matrix.ts";
-import { gpuSpeaker } from "../../src/ops/gpu.ts";
+import { gpuSpeaker } from "../../src/ops/gpu/speaker.ts";
 import type { Step } from "../../src/ops/ops.ts";
 import { chunksOf, fill, GREEDY, makeStack, STACK, someIds } from "../support/stack.ts";
 

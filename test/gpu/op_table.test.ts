@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { cpuSpeaker } from "../../src/ops/cpu.ts";
-import { type GpuSpeaker, gpuSpeaker } from "../../src/ops/gpu.ts";
+import { cpuSpeaker } from "../../src/ops/cpu/speaker.ts";
+import { type GpuSpeaker, gpuSpeaker } from "../../src/ops/gpu/speaker.ts";
 import { differences } from "../support/compare.ts";
 import { OP_TABLE, runCase } from "../support/op_table.ts";
 

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
-import { type GpuSpeaker, gpuSpeaker } from "../../src/ops/gpu.ts";
+import { type GpuSpeaker, gpuSpeaker } from "../../src/ops/gpu/speaker.ts";
 import { type Conditions, conversation, SHAPES } from "../support/scheduler.ts";
 
 let gpu: GpuSpeaker;

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { hasBit, members } from "../../src/base/bits.ts";
-import { type GpuSpeaker, gpuSpeaker } from "../../src/ops/gpu.ts";
+import { type GpuSpeaker, gpuSpeaker } from "../../src/ops/gpu/speaker.ts";
 import { NONE, type Plan, type Report, type Step } from "../../src/ops/ops.ts";
 import { place } from "../support/op_table.ts";
 import { chunksOf, empty, fill, makeStack, STACK, type Stack, someIds } from "../support/stack.ts";

@@ -8,7 +8,7 @@ import { Session } from "../../src/engine/session.ts";
 import { Pool } from "../../src/experts/pool.ts";
 import { runStep } from "../../src/experts/step.ts";
 import type { Sampling, Speaker } from "../../src/ops/ops.ts";
-import { memorySource } from "../../src/source/memory.ts";
+import { givenFiles } from "../../src/source/given_files.ts";
 import type { Source } from "../../src/source/source.ts";
 import { loadTokenizer } from "../../src/text/tokenizer.ts";
 
@@ -67,7 +67,7 @@ export function testAtenia(platform: Platform, tolerance: number): void {
       "model.safetensors": await platform.bytes(`atenia/${weights}.safetensors`),
     };
     const speaker = await platform.speaker();
-    const loaded = await loadModel(speaker, memorySource(files), null, { quantize: false, contextLength: 64 });
+    const loaded = await loadModel(speaker, givenFiles(files), null, { quantize: false, contextLength: 64 });
     const logits: number[] = [];
     const session = new Session(speaker, loaded, {
       taps: "all",

@@ -14,6 +14,8 @@ import {
   type Matrix,
 } from "../../src/base/matrix.ts";
 import {
+  type Activation,
+  type Attention,
   type Bucket,
   type Cache,
   type Form,
@@ -21,6 +23,7 @@ import {
   type MoeLayer,
   NONE,
   type Ops,
+  type RoutingRule,
   type Sampling,
   type Slots,
   type Speaker,
@@ -144,13 +147,12 @@ export const experts =
     top: number,
     [width, hidden]: readonly [width: number, hidden: number],
     [w1, w3, w2]: readonly [Encoding, Encoding, Encoding],
-    renormalise = true,
-  ): Input<MoeLayer> =>
+    ): Input<MoeLayer> =>
   (speaker, next) => {
     const layout = layExpert(width, hidden, w1, w3, w2);
-    const slots = speaker.slots(count + 1, layout.bytes, 1, count);
+    const slots = speaker.slots(count + 1, layout.bytes, [count]);
     for (let expert = 0; expert < count; expert++) place(slots, makeRecord(layout, next), 0, expert, count - expert);
-    const layer = { index: 0, experts: count, top, renormalise, expert: layout, slots };
+    const layer = { index: 0, experts: count, top, activation: SILU, expert: layout, slots };
     return () => layer;
   };
 
@@ -278,6 +280,22 @@ const sampled = (ops: Ops, logits: Tensor): null => {
   return null;
 };
 const q4 = affine(4, 32, "f16");
+const SILU: Activation = { kind: "silu" };
+const SHARES: RoutingRule = { kind: "softmax", renormalise: false };
+const RENORMALISED: RoutingRule = { kind: "softmax", renormalise: true };
+
+/** A mixture of experts, as `layers/mixture.ts` says it. */
+const moe =
+  (rule = RENORMALISED) =>
+  (ops: Ops, x: Tensor, router: Weight, layer: MoeLayer): Tensor =>
+    ops.experts(x, ops.route(ops.linear(x, router), layer.top, rule), layer);
+
+/** What heads of C attend to in a cache. */
+const over = (cache: Cache, headWidth: number, divisor = Math.sqrt(headWidth)): Attention => ({
+  cache,
+  headWidth,
+  divisor,
+});
 
 export const OP_TABLE: readonly OpCase[] = [
   ...ENCODINGS.map((encoding) =>
@@ -286,6 +304,7 @@ export const OP_TABLE: readonly OpCase[] = [
   line("embed, an odd width", [weight(7, 13, plain("bf16"))], (ops, w) => ops.embed(w)),
   line("rmsNorm, fewer columns than lanes", [activation(5), vector(5)], (ops, x, w) => ops.rmsNorm(x, w, 1e-5)),
   line("rmsNorm, more columns than lanes", [activation(333), vector(333)], (ops, x, w) => ops.rmsNorm(x, w, 1e-5)),
+  line("rmsNorm, three heads", [activation(3 * 40), vector(40)], (ops, x, w) => ops.rmsNorm(x, w, 1e-5)),
   ...ENCODINGS.map((encoding) =>
     line(`linear, ${nameOf(encoding)}`, [activation(128), weight(37, 128, encoding)], (ops, x, w) => ops.linear(x, w)),
   ),
@@ -307,49 +326,55 @@ export const OP_TABLE: readonly OpCase[] = [
   line(
     "attend, a head for each",
     [activation(24), activation(24), activation(24), cache(16, 24)],
-    (ops, q, k, v, c) => ops.attend(q, k, v, c, 8),
+    (ops, q, k, v, c) => ops.attend(q, k, v, over(c, 8)),
     { steps: [3, 1, 5] },
   ),
   line(
     "attend, grouped queries over several blocks",
     [activation(6 * 16, 3), activation(2 * 16, 3), activation(2 * 16), cache(256, 2 * 16)],
-    (ops, q, k, v, c) => ops.attend(q, k, v, c, 16),
+    (ops, q, k, v, c) => ops.attend(q, k, v, over(c, 16)),
     { steps: [61, 5, 64, 20], bucket: 64 },
   ),
   line(
     "attend, a window over a ring",
     [activation(2 * 8, 3), activation(8, 3), activation(8), cache(90, 8, 70)],
-    (ops, q, k, v, c) => ops.attend(q, k, v, c, 8),
+    (ops, q, k, v, c) => ops.attend(q, k, v, over(c, 8)),
     { steps: [16, 16, 16, 16, 16, 16, 3, 16, 16, 16] },
   ),
   line(
     "attend, several splits",
     [activation(2 * 8, 3), activation(8, 3), activation(8), cache(800, 8)],
-    (ops, q, k, v, c) => ops.attend(q, k, v, c, 8),
+    (ops, q, k, v, c) => ops.attend(q, k, v, over(c, 8)),
     { position: 505, steps: [9, 16] },
   ),
   line(
     "attend, a window over several splits",
     [activation(2 * 8, 3), activation(8, 3), activation(8), cache(330, 8, 300)],
-    (ops, q, k, v, c) => ops.attend(q, k, v, c, 8),
+    (ops, q, k, v, c) => ops.attend(q, k, v, over(c, 8)),
     { position: 760, steps: [16, 3] },
   ),
   ...[72, 136, 256].map((width) =>
     line(
       `attend, heads of ${width}`,
       [activation(2 * width), activation(width), activation(width), cache(9, width)],
-      (ops, q, k, v, c) => ops.attend(q, k, v, c, width),
+      (ops, q, k, v, c) => ops.attend(q, k, v, over(c, width)),
     ),
   ),
-  line("swiglu", [activation(77, 9), activation(77)], (ops, gate, up) => ops.swiglu(gate, up)),
-  line("swiglu, large numbers", [activation(3, 300), activation(3)], (ops, gate, up) => ops.swiglu(gate, up)),
+  line(
+    "attend, another divisor than sqrt(C)",
+    [activation(4 * 16, 3), activation(2 * 16, 3), activation(2 * 16), cache(64, 2 * 16)],
+    (ops, q, k, v, c) => ops.attend(q, k, v, over(c, 16, 7.3)),
+    { steps: [16, 3] },
+  ),
+  line("gate, silu", [activation(77, 9), activation(77)], (ops, gate, up) => ops.gate(gate, up, SILU)),
+  line("gate, silu, large numbers", [activation(3, 300), activation(3)], (ops, gate, up) => ops.gate(gate, up, SILU)),
   line("add", [activation(131), activation(131)], (ops, a, b) => ops.add(a, b), { tolerance: 1e-7 }),
   ...[0, 1, 2, 3, 4, 5, 6].map((third) => {
     const three = [ENCODINGS[third]!, ENCODINGS[third + 7]!, ENCODINGS[third + 14]!] as const;
     return line(
       `moe, ${three.map(nameOf).join("; ")}`,
       [activation(128), weight(4, 128), experts(4, 2, [128, 128], three)],
-      (ops, x, router, layer) => ops.moe(x, router, layer),
+      moe(),
     );
   }),
   line(
@@ -359,23 +384,23 @@ export const OP_TABLE: readonly OpCase[] = [
       weight(5, 45, plain("bf16")),
       experts(5, 3, [45, 21], [plain("bf16"), plain("f32"), plain("f16")]),
     ],
-    (ops, x, router, layer) => ops.moe(x, router, layer),
+    moe(),
   ),
   line(
     "moe, weights not renormalised, all experts",
-    [activation(32), weight(3, 32), experts(3, 3, [32, 32], [q4, q4, q4], false)],
-    (ops, x, router, layer) => ops.moe(x, router, layer),
+    [activation(32), weight(3, 32), experts(3, 3, [32, 32], [q4, q4, q4])],
+    moe(SHARES),
   ),
   line(
     "moe, many experts, several tiles of one",
     [activation(32), weight(40, 32), experts(40, 4, [32, 32], [q4, q4, q4])],
-    (ops, x, router, layer) => ops.moe(x, router, layer),
+    moe(),
     { steps: [150], bucket: 256 },
   ),
   line(
     "moe, equal logits go to the lowest ids",
     [activation(32), weight(6, 32, plain("f32"), 0), experts(6, 2, [32, 32], [q4, q4, q4])],
-    (ops, x, router, layer) => ops.moe(x, router, layer),
+    moe(),
   ),
   ...[
     ["few experts", 5, 2, 1],
@@ -390,8 +415,8 @@ export const OP_TABLE: readonly OpCase[] = [
         experts(count as number, top as number, [32, 32], [q4, q4, q4]),
       ],
       (ops, x, router, layer) => {
-        ops.guess(x, router, layer);
-        return ops.moe(ops.add(x, x), router, layer);
+        ops.guess(ops.linear(x, router), RENORMALISED, layer);
+        return moe()(ops, ops.add(x, x), router, layer);
       },
       { forms: ["one"] },
     ),
@@ -408,7 +433,7 @@ export const OP_TABLE: readonly OpCase[] = [
     [activation(40), vector(40), weight(40, 40), weight(40, 40)],
     (ops, x, norm, w, head) => {
       const y = ops.rmsNorm(ops.lastRow(x), norm, 1e-6);
-      const h = ops.add(y, ops.swiglu(ops.linear(y, w), y));
+      const h = ops.add(y, ops.gate(ops.linear(y, w), y, SILU));
       return sampled(ops, ops.linear(h, head));
     },
     { taps: "none", sample: draw(0) },

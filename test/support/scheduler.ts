@@ -4,7 +4,7 @@ import { Session } from "../../src/engine/session.ts";
 import type { Mode } from "../../src/experts/modes.ts";
 import { Pool } from "../../src/experts/pool.ts";
 import { Trace } from "../../src/experts/trace.ts";
-import { cpuSpeaker } from "../../src/ops/cpu.ts";
+import { cpuSpeaker } from "../../src/ops/cpu/speaker.ts";
 import { NONE, type Sampling, type Slots, type Speaker, type Taps } from "../../src/ops/ops.ts";
 import { numbers, type ToyShape, toyModel } from "./toy_model.ts";
 

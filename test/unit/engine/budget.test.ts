@@ -2,7 +2,7 @@ import { join } from "node:path";
 import { expect, test } from "vitest";
 import { MixtabError } from "../../../src/base/errors.ts";
 import { type LoadOptions, loadModel, resizePool } from "../../../src/engine/load.ts";
-import { cpuSpeaker } from "../../../src/ops/cpu.ts";
+import { cpuSpeaker } from "../../../src/ops/cpu/speaker.ts";
 import type { Speaker } from "../../../src/ops/ops.ts";
 import { directorySource } from "../../../src/source/directory.ts";
 

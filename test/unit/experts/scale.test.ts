@@ -5,7 +5,7 @@ import { expect, test } from "vitest";
 import { Session } from "../../../src/engine/session.ts";
 import { Pool, type ReadExpert } from "../../../src/experts/pool.ts";
 import { runSegment, runStep } from "../../../src/experts/step.ts";
-import { cpuSpeaker } from "../../../src/ops/cpu.ts";
+import { cpuSpeaker } from "../../../src/ops/cpu/speaker.ts";
 import { NONE, type Sampling, type Step, type Taps } from "../../../src/ops/ops.ts";
 import { openIndexedDbStore } from "../../../src/store/indexeddb.ts";
 import { drawRoutes } from "../../support/drawn_routes.ts";

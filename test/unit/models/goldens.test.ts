@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { cpuSpeaker } from "../../../src/ops/cpu.ts";
+import { cpuSpeaker } from "../../../src/ops/cpu/speaker.ts";
 import { directorySource } from "../../../src/source/directory.ts";
 import {
   MODEL_GOLDENS,

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { directorySource } from "../../../src/source/directory.ts";
-import { memorySource } from "../../../src/source/memory.ts";
+import { givenFiles } from "../../../src/source/given_files.ts";
 import { readRange, type Source } from "../../../src/source/source.ts";
 
 // Longer than one piece, and not a whole number of them.
@@ -23,8 +23,8 @@ afterAll(() => rm(folder, { recursive: true }));
 
 const sources: readonly (readonly [string, () => Source])[] = [
   ["directorySource", () => directorySource(folder)],
-  ["memorySource of bytes", () => memorySource({ "long.bin": LONG, "config.json": CONFIG })],
-  ["memorySource of Blobs", () => memorySource({ "long.bin": new Blob([LONG]), "config.json": new Blob([CONFIG]) })],
+  ["givenFiles of bytes", () => givenFiles({ "long.bin": LONG, "config.json": CONFIG })],
+  ["givenFiles of Blobs", () => givenFiles({ "long.bin": new Blob([LONG]), "config.json": new Blob([CONFIG]) })],
 ];
 
 describe.each(sources)("%s", (_, open) => {
@@ -95,7 +95,7 @@ it.runIf(existsSync("/proc/self/fd"))("directorySource closes the file, also whe
   expect(await isOpen()).toBe(false);
 });
 
-it("memorySource says that a Blob can no longer be read", async () => {
+it("givenFiles says that a Blob can no longer be read", async () => {
   class Gone extends Blob {
     override async arrayBuffer(): Promise<ArrayBuffer> {
       throw new DOMException("The file was changed", "NotReadableError");
@@ -104,7 +104,7 @@ it("memorySource says that a Blob can no longer be read", async () => {
       return this;
     }
   }
-  const source = memorySource({ a: new Gone(["abc"]) });
+  const source = givenFiles({ a: new Gone(["abc"]) });
   for (const read of [source.text("a"), readRange(source, "a", 0, 3)])
     await expect(read).rejects.toMatchObject({
       code: "not-found",

@@ -2,7 +2,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { httpSource } from "../../../src/source/http.ts";
-import { memorySource } from "../../../src/source/memory.ts";
+import { givenFiles } from "../../../src/source/given_files.ts";
 import { openFiles } from "../../../src/source/open_model.ts";
 import { serve, TestServer } from "./server.ts";
 
@@ -32,7 +32,7 @@ function shard(tensors: Record<string, number>): Uint8Array<ArrayBuffer> {
   return file;
 }
 
-const open = (files: Files) => openFiles(memorySource(files));
+const open = (files: Files) => openFiles(givenFiles(files));
 const single = { "config.json": json({ a: 1 }), "model.safetensors": shard({ x: 3, y: 2 }) };
 
 describe("openFiles", () => {

@@ -1,9 +1,9 @@
+import source from "../../shaders/gate.wgsl?raw";
 import prelude from "../../shaders/prelude.wgsl?raw";
-import source from "../../shaders/swiglu.wgsl?raw";
 import { defineKernel } from "../gpu/kernel.ts";
 
-export const swiglu = defineKernel({
-  name: "swiglu",
+export const gate = defineKernel({
+  name: "gate",
   source: [prelude, source],
   bindings: { gate: "read", up: "read", y: "read_write" },
   constants: { width: "u32" },

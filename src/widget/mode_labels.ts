@@ -1,7 +1,7 @@
 import type { Stats } from "../index.ts";
 
 /** How tokens are run, in plain words: a few for a label, and a sentence. */
-export const MODES: Readonly<Record<Stats["mode"], { readonly name: string; readonly meaning: string }>> = {
+export const MODE_LABELS: Readonly<Record<Stats["mode"], { readonly name: string; readonly meaning: string }>> = {
   queued: {
     name: "queued ahead",
     meaning: "Every expert is in memory, so tokens are queued ahead and the device never waits.",

@@ -1,26 +1,39 @@
-import { assert, defined } from "../base/assert.ts";
-import { MixtabError } from "../base/errors.ts";
-import type { Device } from "./device.ts";
-import type { Place } from "./plan.ts";
+import { assert, defined } from "../../base/assert.ts";
+import { MixtabError } from "../../base/errors.ts";
+import type { Device } from "../../gpu/device.ts";
+import type { Place } from "../../gpu/recording.ts";
+import { NONE, type Slots } from "../ops.ts";
 
 /** More than this the expert kernels cannot bind. */
 const MAX_PAGES = 4;
 
-const NONE = 0xffffffff;
+/** Slots that kernels can bind. */
+export interface GpuSlots extends Slots {
+  /** What `resolve.wgsl` reads. */
+  readonly directory: GPUBuffer;
+  /** Of all pages together. */
+  readonly pageBytes: number;
+  /** What the kernels bind as that page; absent ones are another. */
+  page(index: number): Place;
+}
 
 /**
- * Slots of `bytes` each, in up to four buffers ("pages"), and the directory that `resolve.wgsl` reads: slots, slots per page, words per slot, 0, then the
- * table [layers, experts] and the owner of each slot. All pages but the last are full; a page is as large as a quarter of all experts, or as the device
- * allows. `onResize`: plans must bind the pages anew. Errors: out-of-memory.
+ * Slots of `bytes` each, in up to four buffers ("pages"), and the directory: slots, slots per page,
+ * words per slot, 0, then the table [layers, experts] and the owner of each slot. `experts`: of
+ * each layer. All pages but the last are full; a page is as large as a quarter of all experts, or
+ * as the device allows. `onResize`: plans must bind the pages anew. Errors: out-of-memory.
  */
 export function makeSlots(
   device: Device,
-  { count, bytes, layers, experts }: { count: number; bytes: number; layers: number; experts: number },
+  { count, bytes, experts: perLayer }: { count: number; bytes: number; experts: readonly number[] },
   onResize: () => void,
-) {
-  const quarter = Math.ceil(Math.max(count, layers * experts) / MAX_PAGES);
+): GpuSlots {
+  const layers = perLayer.length;
+  const experts = Math.max(...perLayer);
+  const all = perLayer.reduce((sum, each) => sum + each);
+  const quarter = Math.ceil(Math.max(count, all) / MAX_PAGES);
   const perPage = Math.min(Math.floor(device.maxBufferBytes / bytes), quarter);
-  const most = Math.min(perPage * MAX_PAGES, layers * experts);
+  const most = Math.min(perPage * MAX_PAGES, all);
   const { queue } = device.gpu;
   const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_DST | GPUBufferUsage.COPY_SRC;
   /** Slots of each page, of `total`. */
@@ -60,25 +73,24 @@ export function makeSlots(
     get pageBytes() {
       return pages.reduce((sum, { size }) => sum + size, 0);
     },
-    /** What the kernels bind as that page; absent ones are another. */
-    page: (index: number): Place => ({ place: () => defined(pages[index] ?? pages[0], "a page") }),
+    page: (index) => ({ place: () => defined(pages[index] ?? pages[0], "a page") }),
 
-    write(slot: number, offset: number, data: Uint8Array<ArrayBuffer>): void {
+    write(slot, offset, data) {
       assert(slot < now && offset + data.length <= bytes, "a record fits its slot");
       assert(offset % 4 === 0 && data.length % 4 === 0, "a record is written in words");
       const at = whereIs(slot);
       queue.writeBuffer(defined(pages[at.page], "the slot's page"), at.offset + offset, data);
     },
-    own(slot: number, owner: number): void {
+    own(slot, owner) {
       assert(slot < now, `slot ${slot} is one of ${now}`);
       put(ownersAt + slot, owner);
     },
-    map(layer: number, expert: number, slot: number): void {
+    map(layer, expert, slot) {
       assert(layer < layers && expert < experts, `expert ${expert} of layer ${layer} has a place in the table`);
       put(head.length + layer * experts + expert, slot);
     },
 
-    async resize(total: number, moves: readonly { readonly from: number; readonly to: number }[] = []): Promise<void> {
+    async resize(total, moves = []) {
       check(total);
       const [before, after] = [split(now), split(total)];
       const next: GPUBuffer[] = [];

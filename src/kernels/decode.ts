@@ -20,5 +20,13 @@ export function matrixValues<const N extends string>(name: N, matrix: Matrix) {
   return { columns, ...fields } as Record<`${N}_${Field}` | "columns", number>;
 }
 
-const encodingValues = (encoding: Encoding): [bits: number, group: number, dtype: number] =>
-  encoding.kind === "plain" ? [0, 1, DTYPES[encoding.dtype]] : [encoding.bits, encoding.group, DTYPES[encoding.scales]];
+function encodingValues(encoding: Encoding): [bits: number, group: number, dtype: number] {
+  switch (encoding.kind) {
+    case "plain":
+      return [0, 1, DTYPES[encoding.dtype]];
+    case "affine":
+      return [encoding.bits, encoding.group, DTYPES[encoding.scales]];
+    default:
+      return encoding satisfies never;
+  }
+}

@@ -5,7 +5,7 @@ import { checkRange, type Source } from "./source.ts";
 const PIECE_BYTES = 4 * 1024 * 1024;
 
 /** Files held in memory, or chosen by a person, by name. Errors: not-found, no-range (bytes beyond a file's end). */
-export function memorySource(files: Readonly<Record<string, Blob | Uint8Array<ArrayBuffer>>>): Source {
+export function givenFiles(files: Readonly<Record<string, Blob | Uint8Array<ArrayBuffer>>>): Source {
   function find(file: string): Blob | Uint8Array<ArrayBuffer> {
     const found = Object.hasOwn(files, file) ? files[file] : undefined;
     if (!found) throw new MixtabError("not-found", `There is no file ${file} among those given. Add it.`);

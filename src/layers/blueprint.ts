@@ -1,0 +1,91 @@
+import { assert, defined } from "../base/assert.ts";
+import type { PublishedName } from "../base/published_name.ts";
+import type { Cache, MoeLayer, Weight } from "../ops/ops.ts";
+import type { Builder, CacheSpec, ExpertsSpec, Speech, WeightSpec } from "./builder.ts";
+
+/** What a model declares, in order: everything that must be there before it can be said. */
+export interface Blueprint {
+  readonly weights: readonly WeightSpec[];
+  readonly caches: readonly CacheSpec[];
+  /** The inverse frequencies of each rope table. */
+  readonly ropes: readonly Float32Array[];
+  /** By MoE layer. */
+  readonly experts: readonly ExpertsSpec[];
+}
+
+/** What each part of a blueprint became on a device. */
+export interface Parts {
+  readonly weights: readonly Weight[];
+  readonly caches: readonly Cache[];
+  readonly ropes: readonly Weight[];
+  readonly experts: readonly MoeLayer[];
+}
+
+type Build = (m: Builder) => Speech;
+
+/** Builds a model on paper: what it declares is what must be loaded. `has`: see {@link Builder}. */
+export function buildOnPaper(build: Build, has: Builder["has"]): Blueprint {
+  const weights: WeightSpec[] = [];
+  const caches: CacheSpec[] = [];
+  const ropes: Float32Array[] = [];
+  const experts: ExpertsSpec[] = [];
+  const put = <S, T extends object>(list: S[], spec: S): T => {
+    list.push(spec);
+    return onPaper();
+  };
+  build({
+    has,
+    weight: (spec) => put(weights, spec),
+    cache: (spec) => put(caches, spec),
+    rope: (frequencies) => put(ropes, frequencies),
+    experts: (spec) => put(experts, spec),
+  });
+  assert(new Set(weights.map(weightKey)).size === weights.length, "each weight is declared once");
+  return { weights, caches, ropes, experts };
+}
+
+/** Builds a model of what its blueprint became. It must ask for the same again, in the same order. */
+export function buildLoaded(build: Build, has: Builder["has"], { weights: specs }: Blueprint, parts: Parts): Speech {
+  const [weights, caches] = [inOrder(parts.weights), inOrder(parts.caches)];
+  const [ropes, experts] = [inOrder(parts.ropes), inOrder(parts.experts)];
+  const wanted = inOrder(specs.map(weightKey));
+  const speech = build({
+    has,
+    weight(spec) {
+      assert(weightKey(spec) === wanted.next(), ALIKE);
+      return weights.next();
+    },
+    cache: caches.next,
+    rope: ropes.next,
+    experts: experts.next,
+  });
+  assert(
+    [weights, caches, ropes, experts].every(({ left }) => left() === 0),
+    ALIKE,
+  );
+  return speech;
+}
+
+const ALIKE = "a model is built twice alike";
+
+/** What a weight is known by, in the store too: the first of its names. */
+export function weightKey({ names }: WeightSpec): string {
+  const { module, stack, firstRow }: PublishedName = defined(names[0], "a name");
+  return `${module}${stack === undefined ? "" : `[${stack}]`}${firstRow === undefined ? "" : `+${firstRow}`}`;
+}
+
+/** What stands for a part on paper: whoever looks inside is wrong. */
+function onPaper<T extends object>(): T {
+  const get = (_: object, field: string | symbol) =>
+    assert(false, `${String(field)} of a part is read once it is there`);
+  return new Proxy<object>({}, { get }) as T;
+}
+
+/** Gives the parts of a list one after the other. */
+function inOrder<T>(parts: readonly T[]): { readonly next: () => T; readonly left: () => number } {
+  let taken = 0;
+  return {
+    next: () => defined(parts[taken++], "another part"),
+    left: () => parts.length - taken,
+  };
+}

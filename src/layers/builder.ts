@@ -1,0 +1,58 @@
+/**
+ * What a model is built of. A model is one expression over a {@link Builder}, and is built twice:
+ * on paper (`blueprint.ts`), which says what to load, and again with what was loaded. So a name and
+ * a shape stand once, where they are used.
+ */
+import type { PublishedName } from "../base/published_name.ts";
+import type { Activation, Cache, MoeLayer, Ops, Tensor, Weight } from "../ops/ops.ts";
+
+/** A step of a model with its weights bound: [T, in] -> [T, out]. */
+export type Layer = (ops: Ops, x: Tensor) => Tensor;
+
+/** A whole model with its weights bound: says itself to `ops`, from ids to the next id. */
+export type Speech = (ops: Ops) => void;
+
+/** A matrix that a model needs. */
+export interface WeightSpec {
+  /** The names it may be published under; the first that is there counts. */
+  readonly names: readonly PublishedName[];
+  /** [out, in]. */
+  readonly shape: readonly [rows: number, columns: number];
+  /** Linears are quantised on arrival, routers and embeddings kept, norms widened to f32. */
+  readonly role: "linear" | "router" | "embedding" | "norm";
+}
+
+/** Keys and values of one attention layer. */
+export interface CacheSpec {
+  /** K * C. */
+  readonly width: number;
+  /** Keys a query sees, itself included; null: all. */
+  readonly window: number | null;
+}
+
+/** The routed experts of one layer: each w2(activation(w1 x) * w3 x); w1, w3 [F, D], w2 [D, F]. */
+export interface ExpertsSpec {
+  /** E. */
+  readonly experts: number;
+  /** A. */
+  readonly top: number;
+  /** D. */
+  readonly width: number;
+  /** F. */
+  readonly hidden: number;
+  readonly activation: Activation;
+  names(expert: number, part: "w1" | "w2" | "w3"): readonly PublishedName[];
+}
+
+/** Gives a model its parts. A model never looks inside them. */
+export interface Builder {
+  /** Whether the model's files have a matrix of that name. */
+  has(module: string): boolean;
+  weight(spec: WeightSpec): Weight;
+  /** A cache for one layer. */
+  cache(spec: CacheSpec): Cache;
+  /** The table of `Ops.rope` for θ_i, i < C / 2. */
+  rope(inverseFrequencies: Float32Array): Weight;
+  /** The experts of one layer; MoE layers are counted in order of appearance. */
+  experts(spec: ExpertsSpec): MoeLayer;
+}

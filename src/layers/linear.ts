@@ -1,0 +1,23 @@
+import type { Builder, Layer, WeightSpec } from "./builder.ts";
+
+/** The name of a matrix, or those it may go by. */
+export type Names = string | readonly string[];
+
+/** y = W x. W [out, in]. */
+export const linear = (m: Builder, names: Names, shape: WeightSpec["shape"]): Layer =>
+  product(m, names, shape, "linear");
+
+/** The logits of a router [E, D]: never quantised on arrival, since a small error picks other experts. */
+export const router = (m: Builder, names: Names, shape: WeightSpec["shape"]): Layer =>
+  product(m, names, shape, "router");
+
+/** One layer after the other. */
+export const chain =
+  (...layers: readonly Layer[]): Layer =>
+  (ops, x) =>
+    layers.reduce((y, layer) => layer(ops, y), x);
+
+function product(m: Builder, names: Names, shape: WeightSpec["shape"], role: WeightSpec["role"]): Layer {
+  const w = m.weight({ names: [names].flat().map((module) => ({ module })), shape, role });
+  return (ops, x) => ops.linear(x, w);
+}

@@ -1,0 +1,27 @@
+import type { Activation, MoeLayer, Ops, RoutingRule, Tensor } from "../ops/ops.ts";
+import type { Builder, Layer } from "./builder.ts";
+import { linear } from "./linear.ts";
+
+/** What a block does after attention. */
+export interface FeedForward {
+  /** [T, D] -> [T, D]. */
+  readonly feedForward: Layer;
+  /** Guesses what this layer will want, in front of an earlier one. */
+  readonly guess?: (ops: Ops, x: Tensor) => void;
+}
+
+export const SILU: Activation = { kind: "silu" };
+
+/** A dense SwiGLU: down(silu(gate x) * up x). gate, up [F, D]; down [D, F]. (Shazeer 2020) */
+export function swiglu(m: Builder, prefix: string, [hidden, width]: readonly [F: number, D: number]): Layer {
+  const gate = linear(m, `${prefix}.gate_proj`, [hidden, width]);
+  const up = linear(m, `${prefix}.up_proj`, [hidden, width]);
+  const down = linear(m, `${prefix}.down_proj`, [width, hidden]);
+  return (ops, x) => down(ops, ops.gate(gate(ops, x), up(ops, x), SILU));
+}
+
+/** A sparse mixture of experts: each token is served by the few that a router picks. (Shazeer et al. 2017) */
+export const mixture = (router: Layer, rule: RoutingRule, layer: MoeLayer): FeedForward => ({
+  feedForward: (ops, x) => ops.experts(x, ops.route(router(ops, x), layer.top, rule), layer),
+  guess: (ops, x) => ops.guess(router(ops, x), rule, layer),
+});

@@ -1,0 +1,28 @@
+/** How the matrices of experts are published. `hidden` is F, the rows of a gate. */
+import type { PublishedName } from "../base/published_name.ts";
+import type { ExpertsSpec } from "../layers/builder.ts";
+
+type Part = Parameters<ExpertsSpec["names"]>[1];
+
+const PROJECTIONS = { w1: "gate_proj", w2: "down_proj", w3: "up_proj" } as const satisfies Record<Part, string>;
+
+/** One by one, as MLX stacks them, as transformers 5 fuses them: all under one prefix. */
+export const expertsUnder =
+  (prefix: string, hidden: number): ExpertsSpec["names"] =>
+  (expert, part) => [
+    { module: `${prefix}.experts.${expert}.${PROJECTIONS[part]}` },
+    stackedExpert(prefix, expert, part),
+    fusedExpert(prefix, hidden, expert, part),
+  ];
+
+/** MLX's `switch_mlp`: one stack [E, out, in] for each matrix. */
+export const stackedExpert = (prefix: string, expert: number, part: Part): PublishedName => ({
+  module: `${prefix}.switch_mlp.${PROJECTIONS[part]}`,
+  stack: expert,
+});
+
+/** transformers 5: gate and up in one stack [E, 2F, D], gate rows first. */
+export const fusedExpert = (prefix: string, hidden: number, expert: number, part: Part): PublishedName =>
+  part === "w2"
+    ? { module: `${prefix}.experts.down_proj`, bare: true, stack: expert }
+    : { module: `${prefix}.experts.gate_up_proj`, bare: true, stack: expert, firstRow: part === "w1" ? 0 : hidden };

@@ -1,0 +1,56 @@
+import { attention } from "../layers/attention.ts";
+import { chain, linear, router } from "../layers/linear.ts";
+import { mixture, SILU, swiglu } from "../layers/mixture.ts";
+import { rmsNorm } from "../layers/norm.ts";
+import type { Architecture } from "./architecture.ts";
+import { expertsUnder } from "./expert_names.ts";
+import { readShape, transformer } from "./transformer.ts";
+
+/** Qwen3 MoE (Yang et al. 2025): a norm on each head of queries and keys, dense layers among sparse ones. */
+export const qwen3Moe: Architecture = {
+  modelType: "qwen3_moe",
+  read(config) {
+    const shape = readShape(config, { keyValueHeads: 4, positions: 32768, eps: 1e-6, ropeBase: 1e4 });
+    const { width: D, heads: H, keyValueHeads: K, headWidth: C, eps } = shape;
+    const window = config.window(4096, false);
+    const E = config.count(["num_experts", "num_local_experts"], "experts", 128);
+    const A = config.top("num_experts_per_tok", E, 8);
+    const F = config.count("moe_intermediate_size", "width", 768);
+    const denseF = config.count("intermediate_size", "width", 6144);
+    const renormalise = config.flag("norm_topk_prob", false);
+    const every = config.count("decoder_sparse_step", "layers", 1);
+    const dense = config.layers("mlp_only_layers");
+    const isSparse = (l: number) => !dense.has(l) && (l + 1) % every === 0;
+    config.expect("attention_bias", false);
+    return {
+      ...shape,
+      build: (m) =>
+        transformer(m, shape, (p, turn, l) => ({
+          attentionNorm: rmsNorm(m, `${p}.input_layernorm`, D, eps),
+          attention: attention({
+            q: chain(linear(m, `${p}.self_attn.q_proj`, [H * C, D]), rmsNorm(m, `${p}.self_attn.q_norm`, C, eps), turn),
+            k: chain(linear(m, `${p}.self_attn.k_proj`, [K * C, D]), rmsNorm(m, `${p}.self_attn.k_norm`, C, eps), turn),
+            v: linear(m, `${p}.self_attn.v_proj`, [K * C, D]),
+            o: linear(m, `${p}.self_attn.o_proj`, [D, H * C]),
+            cache: m.cache({ width: K * C, window }),
+            headWidth: C,
+          }),
+          ffnNorm: rmsNorm(m, `${p}.post_attention_layernorm`, D, eps),
+          ...(isSparse(l)
+            ? mixture(
+                router(m, `${p}.mlp.gate`, [E, D]),
+                { kind: "softmax", renormalise },
+                m.experts({
+                  experts: E,
+                  top: A,
+                  width: D,
+                  hidden: F,
+                  activation: SILU,
+                  names: expertsUnder(`${p}.mlp`, F),
+                }),
+              )
+            : { feedForward: swiglu(m, `${p}.mlp`, [denseF, D]) }),
+        })),
+    };
+  },
+};
