@@ -3,7 +3,10 @@ import { h } from "../src/widget/dom.ts";
 import { formatBytes } from "../src/widget/numbers.ts";
 import { allExperts } from "./experts.ts";
 
-/** A slider from the smallest budget that works, one token's experts in one layer, to all experts. Each move tells the widget's `budget` attribute. */
+/**
+ * A slider from the smallest budget that works, one token's experts in one layer, to all experts.
+ * Each move tells the widget's `budget` attribute.
+ */
 export class BudgetChooser {
   readonly root: HTMLElement;
   readonly #slider = h("input", {

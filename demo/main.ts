@@ -1,4 +1,7 @@
-/** The chat page: the widget, and around it what it is doing. Query parameters set the widget's attributes: ?budget=64MB&temperature=0. */
+/**
+ * The chat page: the widget, and around it what it is doing. Query parameters set the widget's
+ * attributes: ?budget=64MB&temperature=0.
+ */
 import type { ModelInfo } from "../src/index.ts";
 import "../src/widget/index.ts";
 import type { MixtabChat } from "../src/widget/index.ts";

@@ -6,7 +6,10 @@ import { allExperts } from "./experts.ts";
 
 const MOST_CELLS = 64;
 
-/** The pool as it stands, one cell per expert (or per share of them, in a large model), how tokens are run, and its counters. */
+/**
+ * The pool as it stands, one cell per expert (or per share of them, in a large model), how tokens
+ * are run, and its counters.
+ */
 export class PoolPanel {
   readonly root: HTMLElement;
   readonly #cells = h("div", { class: "cells", role: "img" });

@@ -1,6 +1,8 @@
-// y[t, h] = softmax(q[t, h]·k / divisor) v over the keys that token t sees. One workgroup per head and 4 tokens, which lie side by side in
-// vectors. Keys come in blocks at absolute multiples of 64 positions; a lane scores one, then sums columns of v (online softmax: Milakov and
-// Gimelshein 2018). A block of which a token sees nothing leaves its sums as they are, so that its bits do not depend on its neighbours.
+// y[t, h] = softmax(q[t, h]·k / divisor) v over the keys that token t sees. One workgroup per head
+// and 4 tokens, which lie side by side in vectors. Keys come in blocks at absolute multiples of 64
+// positions; a lane scores one, then sums columns of v (online softmax: Milakov and Gimelshein
+// 2018). A block of which a token sees nothing leaves its sums as they are, so that its bits do not
+// depend on its neighbours.
 override heads: u32;       // H
 override kv_heads: u32;    // K
 override head_width: u32;  // C
@@ -47,7 +49,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   let head = group.x;
   let shared_head = head * kv_heads / heads;
   let quads = head_width / 4u;
-  // Tokens beyond the last are its copies, unheard.
+  // A group at the end of the step may have fewer than 4 tokens. The places beyond hold copies of
+  // the last token, so that every lane has something to compute; their results are not written.
   let tokens = min(vec4(t) + vec4(0u, 1u, 2u, 3u), vec4(count - 1u));
   let position = step.position + tokens;
   var first = vec4(0u);

@@ -1,5 +1,6 @@
-// sum[h, i], largest[h, i], total[h, i] of exp(q[h]·k / divisor - largest) v over the keys that the token sees, in each split i of 256 positions
-// (flash decoding: Dao 2023). One workgroup per head and split; keys come in blocks of 64, a lane scores one, then sums columns of v.
+// sum[h, i], largest[h, i], total[h, i] of exp(q[h]·k / divisor - largest) v over the keys that the
+// token sees, in each split i of 256 positions (flash decoding: Dao 2023). One workgroup per head
+// and split; keys come in blocks of 64, a lane scores one, then sums columns of v.
 override heads: u32;       // H
 override kv_heads: u32;    // K
 override head_width: u32;  // C

@@ -1,4 +1,5 @@
-// w[row, column .. column + 8] of a matrix that lies in u32 words as base/matrix.ts says. The shader brings `word(at)`.
+// w[row, column .. column + 8] of a matrix that lies in u32 words as base/matrix.ts says. The
+// shader brings `word(at)`.
 struct Matrix {
   bits: u32,     // 4 or 8: affine; 0: plain
   group: u32,
@@ -39,7 +40,8 @@ fn eight(m: Matrix, row: u32, column: u32) -> Eight {
   let group = index / m.group;
   let scale = number(m.scales, group, m.dtype);
   let bias = number(m.biases, group, m.dtype);
-  // With 4 bits the same word twice, with 8 bits two.
+  // Eight numbers of 4 bits lie in one word, which is read for both halves; eight of 8 bits lie in
+  // two neighbouring words, of which `low` reads the first and `high` the second.
   let at = m.weight + index / 32u * m.bits + index % 32u * m.bits / 32u;
   let mask = vec4((1u << m.bits) - 1u);
   let shift = vec4(0u, 1u, 2u, 3u) * m.bits;

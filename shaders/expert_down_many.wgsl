@@ -1,5 +1,5 @@
-// y[pair] = w2 up[pair] of the pair's expert. A workgroup makes 32 rows of a tile of pairs that share an expert, a lane 4 of 4; every sum runs
-// over the columns in order, wherever the pair lies.
+// y[pair] = w2 up[pair] of the pair's expert. A workgroup makes 32 rows of a tile of pairs that
+// share an expert, a lane 4 of 4; every sum runs over the columns in order, wherever the pair lies.
 override columns: u32;  // F
 override height: u32;   // D
 override w2_bits: u32;

@@ -1,5 +1,6 @@
-// up[pair] = silu(w1 x[t]) * w3 x[t] of the pair's expert. A workgroup makes 32 rows of a tile of pairs that share an expert, a lane 4 of 4;
-// every sum runs over the columns in order, wherever the pair lies.
+// up[pair] = silu(w1 x[t]) * w3 x[t] of the pair's expert. A workgroup makes 32 rows of a tile of
+// pairs that share an expert, a lane 4 of 4; every sum runs over the columns in order, wherever the
+// pair lies.
 override columns: u32;  // D
 override height: u32;   // F
 override w1_bits: u32;

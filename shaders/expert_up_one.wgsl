@@ -1,4 +1,5 @@
-// up[pair] = silu(w1 x) * w3 x of the pair's expert, for one token. A workgroup makes 16 rows of both, as `linear_one`.
+// up[pair] = silu(w1 x) * w3 x of the pair's expert, for one token. A workgroup makes 16 rows of
+// both, as `linear_one`.
 override columns: u32;  // D
 override height: u32;   // F
 override w1_bits: u32;

@@ -1,4 +1,5 @@
-// y = w x for one token. A workgroup makes 16 rows, 4 by each group of 16 lanes; a lane takes 8 columns, then 8 that lie 128 farther.
+// y = w x for one token. A workgroup makes 16 rows, 4 by each group of 16 lanes; a lane takes 8
+// columns, then 8 that lie 128 farther.
 override columns: u32;
 override height: u32;
 override w_bits: u32;

@@ -1,4 +1,5 @@
-// The expert pool's memory: up to four buffers, cut into slots. `page` and `base` say which slot `word` reads.
+// The expert pool's memory: up to four buffers, cut into slots. `page` and `base` say which slot
+// `word` reads.
 @group(1) @binding(0) var<storage, read> page_0: array<u32>;  // [slots, words of a slot]
 @group(1) @binding(1) var<storage, read> page_1: array<u32>;
 @group(1) @binding(2) var<storage, read> page_2: array<u32>;

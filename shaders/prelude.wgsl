@@ -1,4 +1,5 @@
-// What every kernel can read: the step, written before each submission, and the state that outlives it. gpu/step.ts lays both out.
+// What every kernel can read: the step, written before each submission, and the state that outlives
+// it. gpu/step.ts lays both out.
 const NONE = 0xffffffffu;
 const LOWEST = -3.4e38;
 

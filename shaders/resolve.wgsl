@@ -1,5 +1,6 @@
-// page[e], base[e] = where expert e lies, if it is chosen, not done and its slot's owner agrees; else NONE, and if it is chosen, pending: the layer
-// stalls. While another stalls, NONE for all. One workgroup, a lane per expert.
+// page[e], base[e] = where expert e lies, if it is chosen, not done and its slot's owner agrees;
+// else NONE, and if it is chosen, pending: the layer stalls. While another stalls, NONE for all.
+// One workgroup, a lane per expert.
 override layer: u32;
 override layers: u32;
 override stride: u32;  // places of a layer in the table: the most experts of any

@@ -1,5 +1,6 @@
-// chosen[t] = the A largest of logits[t], ties to the lowest id; weight[t] = softmax(logits[t]) there, divided by the sum of the chosen
-// if `renormalise`. Then the pairs are sorted by expert (counting sort, token order kept). One workgroup; a lane is a token, then an expert.
+// chosen[t] = the A largest of logits[t], ties to the lowest id; weight[t] = softmax(logits[t])
+// there, divided by the sum of the chosen if `renormalise`. Then the pairs are sorted by expert
+// (counting sort, token order kept). One workgroup; a lane is a token, then an expert.
 override renormalise: bool;
 override wanted: u32;  // where the layer's set begins in the report
 
@@ -13,7 +14,9 @@ var<workgroup> begin: array<u32, 257>;           // of each expert, in `order`
 var<workgroup> first_tile: array<u32, 257>;
 var<workgroup> marked: array<atomic<u32>, 8>;    // bits per expert
 
-// The best expert after (logit, id) in the order of routing; `rank` if nothing compares, as with NaN.
+// The expert that comes next after (logit, id) when experts are ordered by falling logit, then by
+// rising id; for rank 0 the very first. With NaN among the logits no comparison holds and none is
+// found: then expert `rank` is taken, so that ids stay within bounds and the step comes to its end.
 fn next_best(row: u32, logit: f32, id: u32, rank: u32) -> u32 {
   var best = NONE;
   var most = LOWEST;

@@ -1,5 +1,6 @@
-// chosen = the A largest of logits, ties to the lowest id; weight = softmax(logits) there, divided by the sum of the chosen if `renormalise`.
-// For one token, whose pairs need no order. One workgroup; a lane is an expert: its rank is how many come before it.
+// chosen = the A largest of logits, ties to the lowest id; weight = softmax(logits) there, divided
+// by the sum of the chosen if `renormalise`. For one token, whose pairs need no order. One
+// workgroup; a lane is an expert: its rank is how many come before it.
 override renormalise: bool;
 override wanted: u32;  // where the layer's set begins in the report
 

@@ -1,11 +1,13 @@
-// Where a step's tokens go: sections of one buffer of words, as kernels/routes.ts lays them out. A pair is t * A + rank.
+// Where a step's tokens go: sections of one buffer of words, as kernels/routes.ts lays them out. A
+// pair is t * A + rank.
 override experts: u32;  // E
 override top: u32;      // A
 
 const MAX_TOKENS = 256u;
 const TILE = 32u;  // pairs of one expert that are computed together
 
-// The page of expert e in this pass, or NONE; its first word there; whether it was served in this pass or before.
+// The page of expert e in this pass, or NONE; its first word there; whether it was served in this
+// pass or before.
 fn page_at(e: u32) -> u32 { return e; }
 fn base_at(e: u32) -> u32 { return experts + e; }
 fn done_at(e: u32) -> u32 { return 2u * experts + e; }

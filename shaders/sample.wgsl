@@ -1,5 +1,6 @@
-// token = the largest logit (ties to the lowest id), or a draw from softmax(logits / temperature) over those that topK and then topP keep.
-// Thresholds by digits of the logits' bits in sortable order; the draw walks the vocabulary in order. One workgroup.
+// token = the largest logit (ties to the lowest id), or a draw from softmax(logits / temperature)
+// over those that topK and then topP keep. Thresholds by digits of the logits' bits in sortable
+// order; the draw walks the vocabulary in order. One workgroup.
 override vocabulary: u32;  // V
 
 @group(0) @binding(1) var<storage, read_write> report: Report;
@@ -45,7 +46,8 @@ fn total_of(value: vec4<f32>, lane: u32) -> vec4<f32> {
   return workgroupUniformLoad(&sums[0]);
 }
 
-// The largest key such that the logits from it on weigh (or are) `enough`, of those from `least` on: four bits a pass.
+// The largest key such that the logits from it on weigh (or are) `enough`, of those from `least`
+// on: four bits a pass.
 fn search(enough: f32, least: u32, counting: bool, row: u32, largest: f32, lane: u32) -> u32 {
   var found = 0u;
   for (var turn = 0u; turn < 8u; turn++) {
@@ -142,7 +144,8 @@ fn main(@builtin(local_invocation_index) lane: u32) {
     if (i == lane) { before = total; }
     total += sums[i].x;
   }
-  // The lane in whose run the draw falls walks it; `total` grows as `before` does, so that exactly one does.
+  // The lane in whose run the draw falls walks it; `total` grows as `before` does, so that exactly
+  // one does.
   let goal = uniform_number(step.seed, step.position + step.count) * total;
   var left = goal - before;
   if (lane == 0u) { drawn = top_id; }

@@ -10,7 +10,8 @@ export { type ErrorCode, MixtabError } from "./base/errors.ts";
 export type * from "./engine/api.ts";
 
 /**
- * Opens a model: resolves when it can answer, which is before the last expert has arrived. In a page the engine runs in a worker.
+ * Opens a model: resolves when it can answer, which is before the last expert has arrived. In a
+ * page the engine runs in a worker.
  * @throws MixtabError with a stable `code`; see {@link ErrorCode}.
  */
 export async function createEngine(model: ModelReference, options: EngineOptions = {}): Promise<Engine> {

@@ -1,4 +1,6 @@
-/** Throws when `fact` is false: a bug in mixtab, never bad input (that is a {@link MixtabError}). */
+/**
+ * Throws when `fact` is false: a bug in mixtab, never bad input (that is a {@link MixtabError}).
+ */
 export function assert(fact: unknown, whatShouldBeSo: string): asserts fact {
   if (!fact) throw new Error(`mixtab is wrong about itself: ${whatShouldBeSo}`);
 }

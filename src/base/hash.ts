@@ -5,8 +5,9 @@ export async function sha256(bytes: Uint8Array<ArrayBuffer>): Promise<string> {
 }
 
 /**
- * A uniform number in [0, 1) that depends on seed and position alone, so that sampling has no state: the finaliser of
- * MurmurHash3 (Appleby) over both words; 24 bits, exact in f32. `sample.wgsl` computes the same.
+ * A uniform number in [0, 1) that depends on seed and position alone, so that sampling has no
+ * state: the finaliser of MurmurHash3 (Appleby) over both words; 24 bits, exact in f32.
+ * `sample.wgsl` computes the same.
  */
 export function uniform(seed: number, position: number): number {
   let h = mix((seed ^ 0x9e3779b9) >>> 0);

@@ -39,7 +39,9 @@ export interface Matrix {
   readonly end: number;
 }
 
-/** The three matrices of one expert, in one record: w2(act(w1 x) * w3 x). w1, w3 [F, D]; w2 [D, F]. */
+/**
+ * The three matrices of one expert, in one record: w2(act(w1 x) * w3 x). w1, w3 [F, D]; w2 [D, F].
+ */
 export interface ExpertLayout {
   readonly w1: Matrix;
   readonly w3: Matrix;

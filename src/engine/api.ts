@@ -3,13 +3,16 @@ import type { Mode } from "../experts/modes.ts";
 
 export type { Mode };
 
-/** Where a model is: a folder's URL (absolute, or relative to the page), a Hub repository `owner/name[@revision]`, or its files by name. */
+/**
+ * Where a model is: a folder's URL (absolute, or relative to the page), a Hub repository
+ * `owner/name[@revision]`, or its files by name.
+ */
 export type ModelReference = string | Readonly<Record<string, Blob | Uint8Array<ArrayBuffer>>>;
 
 export interface EngineOptions {
   /**
-   * Bytes for resident experts; "auto": as many as the device really gives. Default: all of them, at most 2 GiB. The answer does not depend on it, only the
-   * speed. See also `engine.setBudget`.
+   * Bytes for resident experts; "auto": as many as the device really gives. Default: all of them,
+   * at most 2 GiB. The answer does not depend on it, only the speed. See also `engine.setBudget`.
    */
   readonly budgetBytes?: number | "auto";
   /** Tokens the conversation may have. Default min(max_position_embeddings, 4096). */
@@ -18,13 +21,22 @@ export interface EngineOptions {
   readonly quantize?: boolean;
   /** Default "auto": WebGPU where there is an adapter, else the CPU (fit for tiny models only). */
   readonly device?: "auto" | "gpu" | "cpu";
-  /** Where weights are kept between visits; "opfs": as files, see bench/RESULTS.md. Default "indexeddb" where there is one. */
+  /**
+   * Where weights are kept between visits; "opfs": as files, see bench/RESULTS.md. Default
+   * "indexeddb" where there is one.
+   */
   readonly store?: "indexeddb" | "opfs" | "memory";
   /** Record which experts serve which token; read it with `engine.trace()`. Default false. */
   readonly trace?: boolean;
-  /** Read what the next layers will probably want ahead of their turn. Never changes the answer. Default false: see bench/RESULTS.md. */
+  /**
+   * Read what the next layers will probably want ahead of their turn. Never changes the answer.
+   * Default false: see bench/RESULTS.md.
+   */
   readonly prefetch?: boolean;
-  /** For tests and measurements: how tokens are run while experts are missing or not. Default "auto", chosen from token to token. */
+  /**
+   * For tests and measurements: how tokens are run while experts are missing or not. Default
+   * "auto", chosen from token to token.
+   */
   readonly mode?: Mode | "auto";
   /** Goes on after `createEngine` has resolved, until every expert is in the store. */
   readonly onProgress?: (progress: Progress) => void;
@@ -33,7 +45,10 @@ export interface EngineOptions {
 }
 
 export interface Progress {
-  /** opening: config and headers; dense: the engine is not ready yet; experts: it answers already; done. */
+  /**
+   * opening: config and headers; dense: the engine is not ready yet; experts: it answers already;
+   * done.
+   */
   readonly phase: "opening" | "dense" | "experts" | "done";
   /** Of the whole model, dense weights and experts; what the store already had counts as loaded. */
   readonly loadedBytes: number;
@@ -41,7 +56,10 @@ export interface Progress {
   /** Over the last seconds. */
   readonly bytesPerSecond: number;
   readonly from: "network" | "store";
-  /** Set when something did not go as hoped but the work goes on: the quota is full, a record was damaged and fetched again. */
+  /**
+   * Set when something did not go as hoped but the work goes on: the quota is full, a record was
+   * damaged and fetched again.
+   */
   readonly warning?: string;
 }
 
@@ -86,7 +104,10 @@ export interface PoolCounters {
   readonly stalls: number;
   /** Time in which nothing could run for want of an expert. */
   readonly stalledMs: number;
-  /** Experts read on a guess; bytes of those that were wanted later, that were evicted unused, that were wanted before they had come. */
+  /**
+   * Experts read on a guess; bytes of those that were wanted later, that were evicted unused, that
+   * were wanted before they had come.
+   */
   readonly prefetches: number;
   readonly usefulPrefetchBytes: number;
   readonly wastedPrefetchBytes: number;
@@ -99,11 +120,15 @@ export interface Stats {
   readonly slots: number;
   readonly residentExperts: number;
   /**
-   * How the next token is run. queued: all experts are resident, tokens are submitted ahead; optimistic: one submission, which stalls where an expert is missing;
-   * grouped: many are missing, a submission holds few layers.
+   * How the next token is run. queued: all experts are resident, tokens are submitted ahead;
+   * optimistic: one submission, which stalls where an expert is missing; grouped: many are missing,
+   * a submission holds few layers.
    */
   readonly mode: Mode;
-  /** By MoE layer, the share of wanted experts that were guessed one layer before; empty without prefetch. */
+  /**
+   * By MoE layer, the share of wanted experts that were guessed one layer before; empty without
+   * prefetch.
+   */
   readonly recall: readonly number[];
 }
 
@@ -112,7 +137,9 @@ export interface ChatMessage {
   readonly content: string;
 }
 
-/** OpenAI's request. Options that are not here are refused with `unsupported-option`, never ignored. */
+/**
+ * OpenAI's request. Options that are not here are refused with `unsupported-option`, never ignored.
+ */
 export interface ChatRequest {
   readonly messages: readonly ChatMessage[];
   /** Accepted and not used: an engine has one model. */
@@ -121,7 +148,10 @@ export interface ChatRequest {
   readonly stream_options?: { readonly include_usage?: boolean } | null;
   readonly max_tokens?: number | null;
   readonly max_completion_tokens?: number | null;
-  /** Defaults of temperature, top_p and top_k: the model's generation_config.json, else 1, 1, 0. 0 is greedy. */
+  /**
+   * Defaults of temperature, top_p and top_k: the model's generation_config.json, else 1, 1, 0. 0
+   * is greedy.
+   */
   readonly temperature?: number | null;
   readonly top_p?: number | null;
   readonly top_k?: number | null;
@@ -171,7 +201,10 @@ export interface ChatCompletionChunk {
 }
 
 export interface RequestOptions {
-  /** Stops the answer: `create` rejects (or the stream throws) with the signal's reason; the conversation's cache stays usable. */
+  /**
+   * Stops the answer: `create` rejects (or the stream throws) with the signal's reason; the
+   * conversation's cache stays usable.
+   */
   readonly signal?: AbortSignal;
 }
 
@@ -190,8 +223,8 @@ export interface Engine {
   readonly chat: { readonly completions: Completions };
   stats(): Promise<Stats>;
   /**
-   * Changes the memory for experts, also in the middle of an answer (between two tokens); the answer stays the same. Errors: budget-too-small, out-of-memory; all is
-   * as before then.
+   * Changes the memory for experts, also in the middle of an answer (between two tokens); the
+   * answer stays the same. Errors: budget-too-small, out-of-memory; all is as before then.
    */
   setBudget(budgetBytes: number | "auto"): Promise<ModelInfo>;
   /** The routing recorded so far as CSV (see `EngineOptions.trace`), header line first. */

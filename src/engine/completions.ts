@@ -56,7 +56,8 @@ export function completions(answerer: Answerer): Completions {
     const pieces = inTurn(request, read, signal);
     const head = { id: `chatcmpl-${crypto.randomUUID()}`, created: Math.floor(Date.now() / 1000), model };
     if (!read.stream) return await whole(head, pieces);
-    // The first step comes before the stream is given out, so that a bad prompt rejects `create` itself.
+    // The first step comes before the stream is given out, so that a bad prompt rejects `create`
+    // itself.
     const first = await pieces.next();
     return stream(head, first, pieces, read.includeUsage);
   }

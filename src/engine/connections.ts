@@ -1,9 +1,15 @@
-/** Requests under way at once: a browser gives one HTTP/1.1 host six connections, and bodies that wait for each other deadlock there. */
+/**
+ * Requests under way at once: a browser gives one HTTP/1.1 host six connections, and bodies that
+ * wait for each other deadlock there.
+ */
 const MOST = 4;
 /** One of them is kept for experts in demand. */
 const MOST_IN_BACKGROUND = 3;
 
-/** Shares out connections: experts in demand go first, and while any is waited for the background starts nothing new. */
+/**
+ * Shares out connections: experts in demand go first, and while any is waited for the background
+ * starts nothing new.
+ */
 export class Connections {
   private running = 0;
   private demanded = 0;

@@ -22,7 +22,10 @@ export interface DenseModule {
   readonly matrix: Matrix;
 }
 
-/** Where a matrix is published, and how it will lie on the device: as published, quantised, or (norms) widened to f32. */
+/**
+ * Where a matrix is published, and how it will lie on the device: as published, quantised, or
+ * (norms) widened to f32.
+ */
 export function denseModule(spec: WeightSpec, checkpoint: Checkpoint, quantize: boolean): DenseModule {
   const key = weightKey(spec);
   const [rows, columns] = spec.shape;
@@ -48,7 +51,10 @@ interface DenseLoading {
   readonly onQuota: (error: MixtabError) => void;
 }
 
-/** Loads dense matrices onto the device, in their order, from the store where they are there, else from the source (and into the store). */
+/**
+ * Loads dense matrices onto the device, in their order, from the store where they are there, else
+ * from the source (and into the store).
+ */
 export async function loadDense(modules: readonly DenseModule[], loading: DenseLoading): Promise<Weight[]> {
   const weights = new Map<string, Weight>();
   const missing: DenseModule[] = [];
@@ -118,7 +124,10 @@ async function keep(key: string, bytes: Uint8Array<ArrayBuffer>, { store, onQuot
   }
 }
 
-/** How a matrix is cut: whole where it is short, else range by range, so that what is written in several places fills few pieces at a time. */
+/**
+ * How a matrix is cut: whole where it is short, else range by range, so that what is written in
+ * several places fills few pieces at a time.
+ */
 function piecesOf({ weight, scales, biases, end }: Matrix): { begin: number; end: number }[] {
   if (end <= PIECE_BYTES) return [{ begin: 0, end }];
   const bounds = [weight, scales, biases].filter((begin, index) => index === 0 || begin > 0).concat(end);
@@ -135,7 +144,10 @@ const dataBytes = (matrix: Matrix, piece: { begin: number; end: number }): numbe
     .map(({ begin, end }) => Math.max(0, Math.min(end, piece.end) - Math.max(begin, piece.begin)))
     .reduce((sum, bytes) => sum + bytes);
 
-/** Gathers bytes written at any offset into pieces, and hands each on when the ranges of the matrix have filled it. */
+/**
+ * Gathers bytes written at any offset into pieces, and hands each on when the ranges of the matrix
+ * have filled it.
+ */
 class Gather {
   private readonly pieces: { begin: number; end: number; missing: number; bytes?: Uint8Array<ArrayBuffer> }[];
   private readonly take: (index: number, begin: number, bytes: Uint8Array<ArrayBuffer>) => void;

@@ -11,7 +11,9 @@ export interface Language {
   readonly defaults: GenerationDefaults;
   /** Ids that end an answer. */
   readonly stopIds: ReadonlySet<number>;
-  /** Ids of a conversation, ready for the assistant's answer. Errors: bad-template, bad-messages. */
+  /**
+   * Ids of a conversation, ready for the assistant's answer. Errors: bad-template, bad-messages.
+   */
   prompt(messages: readonly ChatMessage[]): number[];
 }
 

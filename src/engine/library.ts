@@ -23,7 +23,10 @@ interface ExpertModule {
   readonly layout: ExpertLayout;
 }
 
-/** The experts of a model by (layer, expert): from the store, else from the source, which the background fill empties into the store. */
+/**
+ * The experts of a model by (layer, expert): from the store, else from the source, which the
+ * background fill empties into the store.
+ */
 export class ExpertLibrary {
   /** Length of the longest record. */
   readonly recordBytes: number;
@@ -92,7 +95,8 @@ export class ExpertLibrary {
   }
 
   /**
-   * The record of an expert, for the pool: ahead of the background fill. A damaged record is fetched again; what was accepted of it before is void.
+   * The record of an expert, for the pool: ahead of the background fill. A damaged record is
+   * fetched again; what was accepted of it before is void.
    */
   async read(
     layer: number,
@@ -121,12 +125,18 @@ export class ExpertLibrary {
     return this.source.remote ? "network" : "memory";
   }
 
-  /** How many records the pool may read at once, so that they and one window of the fill fit the memory they are given. */
+  /**
+   * How many records the pool may read at once, so that they and one window of the fill fit the
+   * memory they are given.
+   */
   get readsAtOnce(): number {
     return this.recordBytes * 4 <= MEMORY_BYTES ? 2 : 1;
   }
 
-  /** Fills the store with every record that is missing. Resolves to whether all are there; false where the quota is used up. */
+  /**
+   * Fills the store with every record that is missing. Resolves to whether all are there; false
+   * where the quota is used up.
+   */
   async fill(signal: AbortSignal): Promise<boolean> {
     if (!this.store) return false;
     await this.open();
@@ -147,7 +157,9 @@ export class ExpertLibrary {
     return false;
   }
 
-  /** The first missing experts in a row, as many as `mostBytes` and the memory allow, at least one. */
+  /**
+   * The first missing experts in a row, as many as `mostBytes` and the memory allow, at least one.
+   */
   private nextWindow(mostBytes: number): number[] {
     const spare = Math.min(mostBytes, MEMORY_BYTES - this.readsAtOnce * this.recordBytes);
     const window: number[] = [];
@@ -175,7 +187,10 @@ export class ExpertLibrary {
     await readParts(parts, { source, connections, inDemand, signal });
   }
 
-  /** Tells the meter of an expert's bytes as they arrive, the first time it is fetched: it may be demanded while the fill is at it. */
+  /**
+   * Tells the meter of an expert's bytes as they arrive, the first time it is fetched: it may be
+   * demanded while the fill is at it.
+   */
   private counted(id: number, parts: readonly Part[]): readonly Part[] {
     if (!this.store || this.quotaSpent || this.told.has(id)) return parts;
     this.told.add(id);
@@ -213,7 +228,10 @@ export class ExpertLibrary {
   }
 }
 
-/** Where the experts of a layer are published, and the records they become, which all have one layout. */
+/**
+ * Where the experts of a layer are published, and the records they become, which all have one
+ * layout.
+ */
 function expertModules(spec: ExpertsSpec, layer: number, checkpoint: Checkpoint, quantize: boolean): ExpertModule[] {
   const { width, hidden } = spec;
   const modules = Array.from({ length: spec.experts }, (_, expert): ExpertModule => {

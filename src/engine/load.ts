@@ -27,7 +27,10 @@ const DEFAULT_BUDGET_BYTES = 2 * 1024 ** 3;
 const RING_SPARE = 512;
 
 export interface LoadOptions {
-  /** Slots for experts: a number of bytes ("auto": as many as the device gives), or of slots. Default: all experts, at most 2 GiB. */
+  /**
+   * Slots for experts: a number of bytes ("auto": as many as the device gives), or of slots.
+   * Default: all experts, at most 2 GiB.
+   */
   readonly budgetBytes?: number | "auto" | undefined;
   readonly slots?: number | undefined;
   readonly contextLength?: number | undefined;
@@ -50,11 +53,17 @@ export interface Loaded extends Runnable {
   readonly repository: Repository;
   readonly library: ExpertLibrary | null;
   readonly denseBytes: number;
-  /** Brings the rest of the experts to the store; resolves when all are there or nothing more can be done, which is a warning. */
+  /**
+   * Brings the rest of the experts to the store; resolves when all are there or nothing more can be
+   * done, which is a warning.
+   */
   fill(signal: AbortSignal): Promise<void>;
 }
 
-/** Opens a model, loads its dense weights, and makes an empty expert pool. Experts come by demand, and by `fill`. */
+/**
+ * Opens a model, loads its dense weights, and makes an empty expert pool. Experts come by demand,
+ * and by `fill`.
+ */
 export async function loadModel(
   speaker: Speaker,
   source: Source,
@@ -168,7 +177,10 @@ function contextOf({ positions }: Model, wanted: number | undefined): number {
 
 type SlotBudget = Pick<LoadOptions, "slots"> & { readonly budgetBytes?: number | undefined };
 
-/** Slots a budget buys, at most one for each expert. Errors: budget-too-small, which names the smallest that works. */
+/**
+ * Slots a budget buys, at most one for each expert. Errors: budget-too-small, which names the
+ * smallest that works.
+ */
 export function slotsFor({ recordBytes, top, count }: ExpertLibrary, budget: SlotBudget): number {
   const { budgetBytes = DEFAULT_BUDGET_BYTES, slots = Math.floor(budgetBytes / recordBytes) } = budget;
   if (!(slots >= top)) {
@@ -182,7 +194,9 @@ export function slotsFor({ recordBytes, top, count }: ExpertLibrary, budget: Slo
   return Math.min(slots, count);
 }
 
-/** An empty pool of what a budget buys, found to be there. Errors: budget-too-small, out-of-memory. */
+/**
+ * An empty pool of what a budget buys, found to be there. Errors: budget-too-small, out-of-memory.
+ */
 async function makeSlots(speaker: Speaker, library: ExpertLibrary, options: LoadOptions): Promise<Slots> {
   const { slots: count, budgetBytes } = options;
   const perLayer = library.layers.map(({ experts }) => experts);
@@ -194,8 +208,8 @@ async function makeSlots(speaker: Speaker, library: ExpertLibrary, options: Load
 }
 
 /**
- * Gives the pool as many slots as a budget buys, and no more than the device can bind; "auto": as many as it gives. Errors: budget-too-small, out-of-memory; then
- * all is as before.
+ * Gives the pool as many slots as a budget buys, and no more than the device can bind; "auto": as
+ * many as it gives. Errors: budget-too-small, out-of-memory; then all is as before.
  */
 export async function resizePool(library: ExpertLibrary, pool: Pool, budgetBytes: number | "auto"): Promise<void> {
   const resize = (count: number) => pool.resize(count);
@@ -203,7 +217,10 @@ export async function resizePool(library: ExpertLibrary, pool: Pool, budgetBytes
   else await resize(Math.min(pool.slots.most, slotsFor(library, { budgetBytes })));
 }
 
-/** Asks for more and more slots until the device refuses, then halves the distance; a tenth is left to others. */
+/**
+ * Asks for more and more slots until the device refuses, then halves the distance; a tenth is left
+ * to others.
+ */
 async function takeAll(slots: Slots, resize: (count: number) => Promise<void>): Promise<void> {
   const least = slots.count;
   let refused = slots.most + 1;

@@ -20,7 +20,10 @@ const GAP_BYTES = 16 * 1024;
 /** A request is not extended beyond this. */
 const REQUEST_BYTES = 8 * 1024 * 1024;
 
-/** What to read, and how it becomes `target`: copied as published, widened, or quantised row by row as it arrives. */
+/**
+ * What to read, and how it becomes `target`: copied as published, widened, or quantised row by row
+ * as it arrives.
+ */
 export function matrixParts(source: MatrixSource, target: Matrix, write: Write): Part[] {
   const { encoding } = source;
   if (sameEncoding(encoding, target.encoding)) {
@@ -126,7 +129,10 @@ export interface Reading {
   readonly onBytes?: (count: number) => void;
 }
 
-/** Reads all parts, neighbours in one request, several requests at a time. The first failure stops the others. */
+/**
+ * Reads all parts, neighbours in one request, several requests at a time. The first failure stops
+ * the others.
+ */
 export async function readParts(parts: readonly Part[], reading: Reading): Promise<void> {
   const { connections, inDemand } = reading;
   const stop = new AbortController();

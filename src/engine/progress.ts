@@ -26,7 +26,10 @@ export class ProgressMeter {
     this.tell();
   }
 
-  /** Bytes of the model that are now here. `transferred`: whether they have just been moved, and count for the speed. */
+  /**
+   * Bytes of the model that are now here. `transferred`: whether they have just been moved, and
+   * count for the speed.
+   */
   loaded(bytes: number, from: Progress["from"], transferred = true): void {
     this.loadedBytes = Math.min(this.loadedBytes + bytes, this.totalBytes);
     this.from = from;

@@ -24,7 +24,9 @@ export interface Repository {
   readonly texts: Readonly<Partial<Record<TextFile, string>>>;
   /** What the store's keys of this model begin with: name@revision/layout/format/. */
   readonly prefix: string;
-  /** Whether every record was in the store when the model was opened: nothing needs to be requested. */
+  /**
+   * Whether every record was in the store when the model was opened: nothing needs to be requested.
+   */
   readonly complete: boolean;
   /** Writes the manifest: from now on the model opens from the store alone. */
   finish(): Promise<void>;
@@ -38,8 +40,9 @@ interface Manifest {
 }
 
 /**
- * Opens a model: from its manifest in the store where an earlier visit stored everything (config.json is asked for once more, to notice
- * a new revision; without a network the stored one counts), else from its files. `format` names how records are stored.
+ * Opens a model: from its manifest in the store where an earlier visit stored everything
+ * (config.json is asked for once more, to notice a new revision; without a network the stored one
+ * counts), else from its files. `format` names how records are stored.
  */
 export async function openRepository(
   source: Source,
@@ -92,7 +95,10 @@ async function storedManifest(source: Source, store: Store, format: string, sign
   return current === undefined || sameJson(current, manifest.config) ? manifest : undefined;
 }
 
-/** config.json as it is now; undefined where that cannot be told: no network, or a server in trouble. */
+/**
+ * config.json as it is now; undefined where that cannot be told: no network, or a server in
+ * trouble.
+ */
 async function currentConfig(source: Source, signal?: AbortSignal): Promise<string | undefined> {
   try {
     return await source.text("config.json", signal);

@@ -19,11 +19,17 @@ import {
 
 /** Prompt tokens that teach the pool what is wanted: the last ones before the answer. */
 export const MARKED_PROMPT_TOKENS = 16;
-/** While experts are missing, so many chunks come to a layer before it is left, so that it is read once for all of them. */
+/**
+ * While experts are missing, so many chunks come to a layer before it is left, so that it is read
+ * once for all of them.
+ */
 const MOST_CHUNKS = 16;
 /** What chunks keep while others run: more would be taken from the experts. */
 const SEGMENT_BYTES = 128 * 1024 * 1024;
-/** Tokens submitted ahead of the one whose report is awaited; what is generated in vain after a stop. */
+/**
+ * Tokens submitted ahead of the one whose report is awaited; what is generated in vain after a
+ * stop.
+ */
 const QUEUE_DEPTH = 3;
 
 /** What a session runs: a model that says itself, its caches, and its expert pool. */
@@ -82,7 +88,10 @@ export class Session {
     return this.ids.length;
   }
 
-  /** Records the plans of short prompts and of answers, so that the device compiles their kernels before anybody waits for them. */
+  /**
+   * Records the plans of short prompts and of answers, so that the device compiles their kernels
+   * before anybody waits for them.
+   */
   prepare(): void {
     for (const form of ["many", "one"] as const) this.plan(form, 1, 0);
   }
@@ -94,8 +103,9 @@ export class Session {
   }
 
   /**
-   * Goes back to the longest prefix that `prompt` shares with the cache, and returns its length; at least one token is left to run.
-   * A window's ring has overwritten older keys, so that going back far means starting over.
+   * Goes back to the longest prefix that `prompt` shares with the cache, and returns its length; at
+   * least one token is left to run. A window's ring has overwritten older keys, so that going back
+   * far means starting over.
    */
   reuse(prompt: readonly number[]): number {
     let common = 0;
@@ -107,7 +117,10 @@ export class Session {
     return this.ids.length;
   }
 
-  /** Runs prompt tokens in chunks after what is cached. With `sample` the last report holds the next id. */
+  /**
+   * Runs prompt tokens in chunks after what is cached. With `sample` the last report holds the next
+   * id.
+   */
   async prefill(prompt: readonly number[], sample: Sampling | null, signal?: AbortSignal): Promise<Report> {
     const { contextLength } = this.model;
     if (prompt.length === 0)
@@ -140,8 +153,9 @@ export class Session {
   }
 
   /**
-   * Runs a generated token and those that follow from it, at most `limit`; yields each next one. Where nothing can be missing, tokens are queued on the device
-   * ahead of what was yielded; those that nobody takes do not count.
+   * Runs a generated token and those that follow from it, at most `limit`; yields each next one.
+   * Where nothing can be missing, tokens are queued on the device ahead of what was yielded; those
+   * that nobody takes do not count.
    */
   async *generate(id: number, sample: Sampling, limit: number, signal?: AbortSignal): AsyncGenerator<number, void> {
     const queue: Promise<Report>[] = [];
@@ -168,7 +182,10 @@ export class Session {
     }
   }
 
-  /** Runs `task` when no step is under way, in the middle of an answer too; steps wait until it is done. */
+  /**
+   * Runs `task` when no step is under way, in the middle of an answer too; steps wait until it is
+   * done.
+   */
   async between<T>(task: () => Promise<T>): Promise<T> {
     const before = this.paused;
     this.pauses++;
@@ -249,7 +266,10 @@ export class Session {
     }
   }
 
-  /** Taps are of the last step, so that nothing may follow it before they are read; a token must fit one submission. */
+  /**
+   * Taps are of the last step, so that nothing may follow it before they are read; a token must fit
+   * one submission.
+   */
   private get mayQueue(): boolean {
     const { pool } = this.model;
     if (pool?.mode !== "queued" || (this.options.taps ?? "none") !== "none" || this.isPaused) return false;

@@ -1,4 +1,7 @@
-/** Watches a stream of text for stop strings; what may be the beginning of one is held back until it is known. */
+/**
+ * Watches a stream of text for stop strings; what may be the beginning of one is held back until it
+ * is known.
+ */
 export class StopStrings {
   private held = "";
   private readonly strings: readonly string[];
@@ -7,7 +10,9 @@ export class StopStrings {
     this.strings = strings;
   }
 
-  /** The text that can be shown now. `stopped`: a stop string came; it and all after it is dropped. */
+  /**
+   * The text that can be shown now. `stopped`: a stop string came; it and all after it is dropped.
+   */
   push(text: string): { text: string; stopped: boolean } {
     const all = this.held + text;
     const found = this.strings.map((stop) => all.indexOf(stop)).filter((at) => at >= 0);

@@ -11,15 +11,20 @@ export interface Shelf {
   /** Evicts an expert; its slot is reserved. */
   vacate(id: number): number;
   cancel(slot: number): void;
-  /** Reads an expert into its reserved slot, where it is resident then; gives the slot back where that fails. */
+  /**
+   * Reads an expert into its reserved slot, where it is resident then; gives the slot back where
+   * that fails.
+   */
   fetch(id: number, slot: number): Promise<void>;
   /** The end of a read that is under way already, if there is one. */
   underWay(id: number): Promise<void> | undefined;
 }
 
 /**
- * Brings the experts that a stalled layer misses, in ascending order, each once. Victims are chosen at once, as far as there are any; what does not fit then takes
- * over the slot of the first that was brought as soon as no chunk waits for that one any more. So which experts stay does not depend on timing.
+ * Brings the experts that a stalled layer misses, in ascending order, each once. Victims are chosen
+ * at once, as far as there are any; what does not fit then takes over the slot of the first that
+ * was brought as soon as no chunk waits for that one any more. So which experts stay does not
+ * depend on timing.
  */
 export class Delivery {
   private readonly shelf: Shelf;

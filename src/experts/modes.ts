@@ -1,6 +1,7 @@
 /**
- * How tokens are run. queued: every expert is resident, and tokens are submitted ahead of each other; optimistic: a token is one submission, which stalls where an
- * expert is missing; grouped: many experts are missing, and a submission ends where the next miss is expected.
+ * How tokens are run. queued: every expert is resident, and tokens are submitted ahead of each
+ * other; optimistic: a token is one submission, which stalls where an expert is missing; grouped:
+ * many experts are missing, and a submission ends where the next miss is expected.
  */
 export const MODES = ["queued", "optimistic", "grouped"] as const;
 export type Mode = (typeof MODES)[number];
@@ -28,8 +29,9 @@ export class Modes {
   }
 
   /**
-   * Layers of a submission while experts are missing. In groups the distance at which misses follow each other: longer ones save readbacks, but run layers idle,
-   * which cost more on the device that was measured (bench/RESULTS.md).
+   * Layers of a submission while experts are missing. In groups the distance at which misses follow
+   * each other: longer ones save readbacks, but run layers idle, which cost more on the device that
+   * was measured (bench/RESULTS.md).
    */
   group(): number {
     if (this.choose(false) === "optimistic") return this.layers;

@@ -1,6 +1,9 @@
 import type { Plan } from "../ops/ops.ts";
 
-/** A submission should not take longer: Windows resets a GPU after 2 s, and a page that draws wants its turn. */
+/**
+ * A submission should not take longer: Windows resets a GPU after 2 s, and a page that draws wants
+ * its turn.
+ */
 const LONGEST_MS = 500;
 
 /** How many layers a submission may hold: measured, since a watchdog ends what runs too long. */
@@ -8,7 +11,9 @@ export class Pace {
   /** By form and bucket, milliseconds per MoE layer. */
   private readonly measured = new Map<string, number>();
 
-  /** A prompt begins with one layer; a token, whose layers take a bucket's part of that, with all. */
+  /**
+   * A prompt begins with one layer; a token, whose layers take a bucket's part of that, with all.
+   */
   layers(plan: Plan, all: number): number {
     const ms = this.measured.get(key(plan));
     if (ms === undefined) return plan.form === "one" ? all : 1;

@@ -11,7 +11,10 @@ export interface Shape {
 export interface Policy {
   /** There are so many slots now. */
   resize(slots: number): void;
-  /** A token (or the chunks of a segment together) comes to a layer; the touches that follow are its uses there. */
+  /**
+   * A token (or the chunks of a segment together) comes to a layer; the touches that follow are its
+   * uses there.
+   */
   visit(layer: number): void;
   /** An expert is used, resident or not. */
   touch(id: number): void;
@@ -20,24 +23,29 @@ export interface Policy {
   /** An expert was evicted. */
   remove(id: number): void;
   /**
-   * The resident expert to evict for `incoming` (NONE: for nobody), not one that is needed, nor one whose chance is `below` or more (default: any may go).
-   * undefined: there is none.
+   * The resident expert to evict for `incoming` (NONE: for nobody), not one that is needed, nor one
+   * whose chance is `below` or more (default: any may go). undefined: there is none.
    */
   victim(incoming: number, needed: (id: number) => boolean, below?: number): number | undefined;
 }
 
-/** Visits of its layer after which a use counts half; on the recorded traces 12 to 32 do as well, 4 and 64 do worse (bench/RESULTS.md). */
+/**
+ * Visits of its layer after which a use counts half; on the recorded traces 12 to 32 do as well, 4
+ * and 64 do worse (bench/RESULTS.md).
+ */
 const HALF_LIFE_TOKENS = 16;
 /**
- * How much likelier than its count says an expert is used if the token before used it: by 0.1 to 0.15 for most on the recorded traces. Hit rates are flat from 0.1 to
+ * How much likelier than its count says an expert is used if the token before used it: by 0.1 to
+ * 0.15 for most on the recorded traces. Hit rates are flat from 0.1 to
  * 0.3; without it 2 to 4 points are lost at two cycles.
  */
 const AGAIN = 0.2;
 
 /**
- * Evicts the expert whose next use is expected last: its layer's turn, and then as many tokens as it takes at the chance that it is used by one. The chance is its
- * share of the layer's exponentially decayed uses, and more if the layer's last visit used it. Ties by least recent use, then by number. A layer keeps A experts where the slots
- * allow that to all.
+ * Evicts the expert whose next use is expected last: its layer's turn, and then as many tokens as
+ * it takes at the chance that it is used by one. The chance is its share of the layer's
+ * exponentially decayed uses, and more if the layer's last visit used it. Ties by least recent use,
+ * then by number. A layer keeps A experts where the slots allow that to all.
  */
 export class ExpectedUse implements Policy {
   private readonly shape: Shape;
@@ -48,7 +56,9 @@ export class ExpectedUse implements Policy {
   private readonly lastVisit: Int32Array;
   private readonly lastUse: Float64Array;
   private readonly resident: Uint8Array;
-  /** By layer: residents; the one to go first, or UNKNOWN, and after how many visits it is expected. */
+  /**
+   * By layer: residents; the one to go first, or UNKNOWN, and after how many visits it is expected.
+   */
   private readonly residents: Int32Array;
   private readonly worst: Int32Array;
   private readonly wait: Float64Array;
@@ -124,7 +134,10 @@ export class ExpectedUse implements Policy {
     return age === 0 ? Math.min(1, this.again + share) : share;
   }
 
-  /** Among layers with more than `floor` residents, and experts that are expected after more than `beyond` visits. */
+  /**
+   * Among layers with more than `floor` residents, and experts that are expected after more than
+   * `beyond` visits.
+   */
   private victimOf(floor: number, needed: (id: number) => boolean, beyond: number): number | undefined {
     const { layers } = this.shape;
     let found = UNKNOWN;

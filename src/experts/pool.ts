@@ -11,8 +11,8 @@ import { Prefetch } from "./prefetch.ts";
 import { Residency } from "./residency.ts";
 
 /**
- * Reads the record of an expert and gives its bytes to `accept`, which may keep them; what it accepted is void unless the promise resolves. Rejects with
- * the signal's reason when aborted.
+ * Reads the record of an expert and gives its bytes to `accept`, which may keep them; what it
+ * accepted is void unless the promise resolves. Rejects with the signal's reason when aborted.
  */
 export type ReadExpert = (
   layer: number,
@@ -33,8 +33,9 @@ export interface PoolOptions {
 }
 
 /**
- * The expert pool: which expert lies in which slot. The only owner of the slots' table and owners. An expert is known here by its number, layer * E + expert,
- * which is also what its slot's owner says.
+ * The expert pool: which expert lies in which slot. The only owner of the slots' table and owners.
+ * An expert is known here by its number, layer * E + expert, which is also what its slot's owner
+ * says.
  */
 export class Pool {
   readonly slots: Slots;
@@ -51,7 +52,10 @@ export class Pool {
   private readonly read: ReadExpert;
   private readonly readsAtOnce: number;
   private readonly signal: AbortSignal | undefined;
-  /** Of the current step, by layer: bits of the experts that were not there when they were first wanted. */
+  /**
+   * Of the current step, by layer: bits of the experts that were not there when they were first
+   * wanted.
+   */
   private readonly missed = new Map<number, Uint32Array>();
 
   /** `layers`: the experts of each MoE layer, and how many serve a token. */
@@ -105,7 +109,10 @@ export class Pool {
     return this.modes.choose(this.complete);
   }
 
-  /** Share of the wanted experts that a layer's guesses named, one layer before; empty without prefetch. */
+  /**
+   * Share of the wanted experts that a layer's guesses named, one layer before; empty without
+   * prefetch.
+   */
   get recall(): readonly number[] {
     return this.ahead?.recall ?? [];
   }
@@ -137,7 +144,9 @@ export class Pool {
     this.ahead?.begin();
   }
 
-  /** Takes note of what a layer wanted and of what of it (and of what else it needs) was not there. */
+  /**
+   * Takes note of what a layer wanted and of what of it (and of what else it needs) was not there.
+   */
   note(counters: Counters, layer: number, wanted: Uint32Array, pending?: Uint32Array): void {
     const used = members(wanted);
     this.residency.use(
@@ -167,7 +176,9 @@ export class Pool {
     if (plan.form === "one") this.modes.note(this.missed.size);
   }
 
-  /** Starts to bring what chunks wait for at a layer, and rewrites table and owner of what is here. */
+  /**
+   * Starts to bring what chunks wait for at a layer, and rewrites table and owner of what is here.
+   */
   deliver(counters: Counters, layer: number, pending: Uint32Array, signal: AbortSignal | undefined): Delivery {
     for (const expert of members(pending)) {
       const id = this.id(layer, expert);
@@ -185,7 +196,10 @@ export class Pool {
     return new Delivery(shelf, { layer, experts: this.shape.experts, pending }, this.readsAtOnce, signal);
   }
 
-  /** While a step runs on from a layer: reads what the next layers will probably want, into free slots or those of experts that are not used. */
+  /**
+   * While a step runs on from a layer: reads what the next layers will probably want, into free
+   * slots or those of experts that are not used.
+   */
   prefetch(layer: number): void {
     const { ahead, residency } = this;
     if (!ahead) return;
@@ -205,7 +219,8 @@ export class Pool {
   }
 
   /**
-   * Changes the number of slots, between two steps; the most useful experts stay. Errors: out-of-memory, after which everything is as before.
+   * Changes the number of slots, between two steps; the most useful experts stay. Errors:
+   * out-of-memory, after which everything is as before.
    */
   async resize(count: number): Promise<void> {
     assert(count >= this.shape.top, "the slots hold the experts of one token and layer");
@@ -289,5 +304,9 @@ export class Pool {
   }
 }
 
-/** An expert that is less likely than not to be used by its layer's next visit may go for a guess, of which three in four are right. */
+/**
+ * An expert may give up its slot for a guessed one only if its own chance of being used by its
+ * layer's next visit is below this. Three guesses in four are right, so that what comes is then
+ * more likely to be used than what goes.
+ */
 const COLD = 0.5;

@@ -9,7 +9,9 @@ const MOST_PER_LAYER = 2;
 /** How many layers ahead guesses are made: beyond that one is hardly better than none. */
 export const MOST_LAYERS_AHEAD = 2;
 
-/** What is read on a guess: which experts, whether they were of use, and how good the guesses are. */
+/**
+ * What is read on a guess: which experts, whether they were of use, and how good the guesses are.
+ */
 export class Prefetch {
   private readonly shape: Shape;
   private readonly counters: Counters;
@@ -22,7 +24,10 @@ export class Prefetch {
   private readonly reads = new Map<number, Promise<void>>();
   /** Experts that were wanted while they were read. */
   private readonly late = new Set<number>();
-  /** By layer, of the guesses one layer before: experts wanted, and those of them that had been guessed. */
+  /**
+   * By layer, of the guesses one layer before: experts wanted, and those of them that had been
+   * guessed.
+   */
   private readonly wanted: number[];
   private readonly named: number[];
 
@@ -43,7 +48,10 @@ export class Prefetch {
     this.passed = 0;
   }
 
-  /** Guesses of a report that were made in front of layers before `end`; those at layers that are behind are repeated in it. */
+  /**
+   * Guesses of a report that were made in front of layers before `end`; those at layers that are
+   * behind are repeated in it.
+   */
   hear(guesses: readonly Guess[], end: number): void {
     for (const guess of guesses)
       if (guess.layer >= this.passed && guess.from < end) this.guesses.set(guess.layer, guess);
@@ -61,7 +69,10 @@ export class Prefetch {
     }
   }
 
-  /** The experts of the layers after `layer` that are guessed to be wanted and not there yet, at most two of each. */
+  /**
+   * The experts of the layers after `layer` that are guessed to be wanted and not there yet, at
+   * most two of each.
+   */
   candidates(layer: number, isResident: (id: number) => boolean): number[] {
     const found: number[] = [];
     for (let next = layer + 1; next <= layer + MOST_LAYERS_AHEAD; next++) {

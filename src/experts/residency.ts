@@ -3,8 +3,8 @@ import { NONE } from "../ops/ops.ts";
 import { ExpectedUse, type Policy, type Shape } from "./policy.ts";
 
 /**
- * Which expert lies in which slot: bookkeeping alone, no bytes. The pool acts on it, and the replay of a trace needs nothing else. An expert is known
- * by its number, layer * E + expert.
+ * Which expert lies in which slot: bookkeeping alone, no bytes. The pool acts on it, and the replay
+ * of a trace needs nothing else. An expert is known by its number, layer * E + expert.
  */
 export class Residency {
   readonly shape: Shape;
@@ -45,8 +45,9 @@ export class Residency {
   }
 
   /**
-   * Reserves a slot for an expert: a free one, else that of the one to go, which is not resident any more. undefined: every resident expert is needed,
-   * reserved, or not less likely to be used than `below`. Followed by `settle` or `cancel`.
+   * Reserves a slot for an expert: a free one, else that of the one to go, which is not resident
+   * any more. undefined: every resident expert is needed, reserved, or not less likely to be used
+   * than `below`. Followed by `settle` or `cancel`.
    */
   reserve(
     id: number,
@@ -81,8 +82,8 @@ export class Residency {
   }
 
   /**
-   * What giving up the slots from `count` on would mean: the least useful experts go, others move to slots that stay. Nothing may be reserved. It is so after
-   * `commit`.
+   * What giving up the slots from `count` on would mean: the least useful experts go, others move
+   * to slots that stay. Nothing may be reserved. It is so after `commit`.
    */
   shrink(count: number): { readonly evicted: readonly number[]; readonly moved: readonly Move[]; commit(): void } {
     assert(count <= this.total && this.inSlots + this.free.length === this.total, "no slot is reserved");

@@ -13,7 +13,10 @@ export interface Chunk {
 /** How a chunk went. */
 export interface Outcome {
   readonly report: Report;
-  /** By MoE layer, of the experts that had to be brought: in which pass (1, 2, …) of the layer they were there. */
+  /**
+   * By MoE layer, of the experts that had to be brought: in which pass (1, 2, …) of the layer they
+   * were there.
+   */
   readonly passes: ReadonlyMap<number, ReadonlyMap<number, number>>;
 }
 
@@ -24,9 +27,10 @@ export async function runStep(plan: Plan, step: Step, pool: Pool | null, signal?
 }
 
 /**
- * Runs the chunks of a segment to their end, layers outside and chunks inside: the only stall loop, for both speakers. Where a layer misses experts, all
- * chunks first come to that layer; then the pool brings them, each once, and chunks resume there. A rejection leaves the position where it was. `pool` is
- * null in a dense model.
+ * Runs the chunks of a segment to their end, layers outside and chunks inside: the only stall loop,
+ * for both speakers. Where a layer misses experts, all chunks first come to that layer; then the
+ * pool brings them, each once, and chunks resume there. A rejection leaves the position where it
+ * was. `pool` is null in a dense model.
  */
 export async function runSegment(
   chunks: readonly Chunk[],
@@ -43,8 +47,8 @@ export async function runSegment(
 }
 
 /**
- * Runs a token that may be queued behind others: every expert is resident, so that nothing stalls. Submitted when this returns, settled in the order of
- * submission.
+ * Runs a token that may be queued behind others: every expert is resident, so that nothing stalls.
+ * Submitted when this returns, settled in the order of submission.
  */
 export async function runQueued({ plan, step }: Chunk, pool: Pool): Promise<Report> {
   const report = await plan.run(step, plan.begin, plan.end);
@@ -80,7 +84,10 @@ class Walk {
     return { report: defined(this.reports[index], "a report"), passes: defined(this.passes[index], "a chunk") };
   }
 
-  /** Brings every chunk from behind `passed` MoE layers to behind more of them, and returns how many; behind all: to the end. */
+  /**
+   * Brings every chunk from behind `passed` MoE layers to behind more of them, and returns how
+   * many; behind all: to the end.
+   */
   async on(passed: number): Promise<number> {
     let until = this.reach(passed);
     for (const [index, { plan }] of this.chunks.entries())
@@ -125,7 +132,10 @@ class Walk {
     this.signal?.throwIfAborted();
   }
 
-  /** Tells the pool what layers wanted and missed, in their order, each once, up to where the chunks stand. */
+  /**
+   * Tells the pool what layers wanted and missed, in their order, each once, up to where the chunks
+   * stand.
+   */
   private note(until: number): void {
     const { pool, reports } = this;
     if (!pool) return;
@@ -184,7 +194,10 @@ class Walk {
     }
   }
 
-  /** A chunk that can run on. A prompt's runs on with what is there; a token waits for all that is being read: each pass over it costs as much. */
+  /**
+   * A chunk that can run on. A prompt's runs on with what is there; a token waits for all that is
+   * being read: each pass over it costs as much.
+   */
   private next(layer: number, delivery: Delivery, eager: boolean): number {
     if (delivery.reading && !eager) return -1;
     return this.reports.findIndex(({ stall, pending }) => stall === layer && delivery.holdsAny(pending));

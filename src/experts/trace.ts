@@ -28,16 +28,25 @@ export interface TracedTokens {
   wasResident(layer: number, expert: number): boolean;
 }
 
-/** Columns of BigMoeOnEdge's route traces (v1), and three of our own; `step` is a position, `slot` a rank. */
+/**
+ * Columns of BigMoeOnEdge's route traces (v1), and three of our own; `step` is a position, `slot` a
+ * rank.
+ */
 const COLUMNS = "turn,phase,step,layer,slot,expert,weight,residency,expert_bytes,segment,chunk,pass";
 
 /** The numbers of a token's row before those of its experts: turn, phase, step, segment, chunk. */
 const HEAD = 5;
 
-/** Which experts served which token: one row per token, layer and rank. Kept as numbers; a text of it is made on demand. */
+/**
+ * Which experts served which token: one row per token, layer and rank. Kept as numbers; a text of
+ * it is made on demand.
+ */
 export class Trace {
   private readonly head: TraceHead;
-  /** Per token: HEAD numbers, then for each layer and rank the expert, its pass, and whether it was resident. */
+  /**
+   * Per token: HEAD numbers, then for each layer and rank the expert, its pass, and whether it was
+   * resident.
+   */
   private readonly tokens: Int32Array[] = [];
   /** Per token, for each layer and rank. */
   private readonly weights: Float32Array[] = [];

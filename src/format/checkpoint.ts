@@ -11,7 +11,9 @@ export interface FileRange {
   readonly end: number;
 }
 
-/** Where the ranges of a matrix [rows, columns] are published; the three may be in different files. */
+/**
+ * Where the ranges of a matrix [rows, columns] are published; the three may be in different files.
+ */
 export interface MatrixSource {
   readonly rows: number;
   readonly columns: number;
@@ -27,8 +29,8 @@ export interface Checkpoint {
   /** Whether there is a tensor `<module>.weight`, or `module`. */
   has(module: string): boolean;
   /**
-   * The first of `candidates` that is there. Errors: missing-tensor, which names them all; bad-config, where the shape is not what
-   * config.json asks for; unsupported-quantization.
+   * The first of `candidates` that is there. Errors: missing-tensor, which names them all;
+   * bad-config, where the shape is not what config.json asks for; unsupported-quantization.
    */
   find(candidates: readonly PublishedName[], rows: number, columns: number): MatrixSource;
   /** The plain vector `<name>.weight`, or `name`, as one row. Errors as `find`. */
@@ -42,7 +44,10 @@ interface PublishedTensor extends TensorEntry {
 
 const FLOATS: Readonly<Partial<Record<string, Float>>> = { F32: "f32", F16: "f16", BF16: "bf16" };
 
-/** A model's tensors by its config.json and the headers of its files. Errors: unsupported-quantization. */
+/**
+ * A model's tensors by its config.json and the headers of its files. Errors:
+ * unsupported-quantization.
+ */
 export function openCheckpoint(
   config: unknown,
   shards: ReadonlyMap<string, ReadonlyMap<string, TensorEntry>>,
@@ -144,7 +149,9 @@ function affineEncoding(
   return { kind: "affine", bits, group, scales: dtype };
 }
 
-/** The tensor must be [rows, width], with a stack in front and twice as high where the name says so. */
+/**
+ * The tensor must be [rows, width], with a stack in front and twice as high where the name says so.
+ */
 function checkShape(tensor: PublishedTensor, { stack, firstRow }: PublishedName, rows: number, width: number): void {
   const height = firstRow === undefined ? rows : 2 * rows;
   const { shape } = tensor;

@@ -1,4 +1,7 @@
-/** Floats as files hold them (little-endian, as is every machine that runs a browser) to and from f32. */
+/**
+ * Floats as files hold them (little-endian, as is every machine that runs a browser) to and from
+ * f32.
+ */
 import { assert } from "../base/assert.ts";
 import { FLOAT_BYTES, type Float } from "../base/matrix.ts";
 
@@ -29,7 +32,9 @@ export function f16ToF32(bits: number): number {
   return sign * (1 + fraction / 1024) * 2 ** (exponent - 15);
 }
 
-/** The bits of the IEEE 754 binary16 nearest to an f32, ties to even; infinity from 65520 upwards. */
+/**
+ * The bits of the IEEE 754 binary16 nearest to an f32, ties to even; infinity from 65520 upwards.
+ */
 export function f32ToF16(value: number): number {
   scratch[0] = value;
   const bits = scratchBits[0]!;
@@ -48,7 +53,10 @@ const ROUNDER = 6755399441055744;
 /** The nearest whole number, ties to even, for |x| < 2^51. Math.round sends ties up. */
 export const roundHalfEven = (x: number): number => x + ROUNDER - ROUNDER;
 
-/** Widens floats to f32, exactly; into `values` where they are given. `bytes` may begin at any address. */
+/**
+ * Widens floats to f32, exactly; into `values` where they are given. `bytes` may begin at any
+ * address.
+ */
 export function decodeFloats(
   dtype: Float,
   bytes: Uint8Array,

@@ -1,6 +1,7 @@
 /**
- * The first key that an object of `json` has twice, or undefined. `json` must have passed JSON.parse, which keeps the last of such
- * keys and says nothing. Keys are compared as decoded: "a" and "\u0061" are the same (RFC 8259, section 8.3).
+ * The first key that an object of `json` has twice, or undefined. `json` must have passed
+ * JSON.parse, which keeps the last of such keys and says nothing. Keys are compared as decoded: "a"
+ * and "\u0061" are the same (RFC 8259, section 8.3).
  */
 export function duplicateKey(json: string): string | undefined {
   const open: (Set<string> | null)[] = []; // keys of each enclosing object; null for an array

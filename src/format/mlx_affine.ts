@@ -3,8 +3,9 @@ import { type Matrix, rangeBytes } from "../base/matrix.ts";
 import { decodeFloats } from "./floats.ts";
 
 /**
- * A matrix as f32, row-major [rows, columns]: plain floats widened exactly; affine as MLX defines it, w = scale * q + bias rounded once,
- * q of 4 bits (lowest nibble first) or 8. `bytes`: the buffer that the matrix's offsets count from, at any address.
+ * A matrix as f32, row-major [rows, columns]: plain floats widened exactly; affine as MLX defines
+ * it, w = scale * q + bias rounded once, q of 4 bits (lowest nibble first) or 8. `bytes`: the
+ * buffer that the matrix's offsets count from, at any address.
  * @see https://ml-explore.github.io/mlx/build/html/python/_autosummary/mlx.core.quantize.html
  */
 export function decodeMatrix(matrix: Matrix, bytes: Uint8Array): Float32Array<ArrayBuffer> {
@@ -27,7 +28,8 @@ export function decodeMatrix(matrix: Matrix, bytes: Uint8Array): Float32Array<Ar
   }
 }
 
-// Rows are whole groups, so groups simply follow one another. The product is exact in a double, as is its sum for f16 scales.
+// Rows are whole groups, so groups simply follow one another. The product is exact in a double, as
+// is its sum for f16 scales.
 
 function decodeNibbles(packed: Uint8Array, scales: Float32Array, biases: Float32Array, group: number) {
   const values = new Float32Array(packed.length * 2);

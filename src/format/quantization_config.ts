@@ -11,8 +11,9 @@ export interface Claim {
 export type Claims = (module: string) => Claim | false | undefined;
 
 /**
- * Reads `quantization` (MLX; in newer files also as `quantization_config`): group_size, bits, mode, and overrides by module path, an
- * object or false. Errors: unsupported-quantization for the methods of other libraries (GPTQ, AWQ, fp8, bitsandbytes, mxfp4, ...).
+ * Reads `quantization` (MLX; in newer files also as `quantization_config`): group_size, bits, mode,
+ * and overrides by module path, an object or false. Errors: unsupported-quantization for the
+ * methods of other libraries (GPTQ, AWQ, fp8, bitsandbytes, mxfp4, ...).
  */
 export function readClaims(config: unknown): Claims {
   const { quantization, quantization_config: copy } = isObject(config) ? config : {};

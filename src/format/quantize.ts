@@ -17,15 +17,19 @@ const LEVELS = 15;
 /** MLX's smallest scale before it is fitted: a constant group would divide by 0. */
 const SMALLEST_SCALE = Math.fround(1e-7);
 
-/** What a plain matrix of `columns` inputs becomes on arrival; undefined: no group divides it, it stays as published. */
+/**
+ * What a plain matrix of `columns` inputs becomes on arrival; undefined: no group divides it, it
+ * stays as published.
+ */
 export function quantizedEncoding(dtype: Float, columns: number): Encoding | undefined {
   const group = ([64, 32] as const).find((size) => columns % size === 0);
   return group && { kind: "affine", bits: 4, group, scales: dtype === "bf16" ? "bf16" : "f16" };
 }
 
 /**
- * Quantises whole rows to affine 4 bits, to the same bytes as MLX: in f32, one rounding per operation, and with the f32 scale and bias,
- * which are only then rounded to `scales`. The end of the range that is larger in magnitude is met exactly.
+ * Quantises whole rows to affine 4 bits, to the same bytes as MLX: in f32, one rounding per
+ * operation, and with the f32 scale and bias, which are only then rounded to `scales`. The end of
+ * the range that is larger in magnitude is met exactly.
  * @see https://github.com/ml-explore/mlx `affine_quantize`
  */
 export function quantizeRows(values: Float32Array, columns: number, group: 32 | 64, scales: Float): QuantizedRows {
@@ -87,7 +91,10 @@ function packGroup(
   }
 }
 
-/** The nearest of 0 to 15, ties to even. Twice as fast as roundHalfEven here, since the answer is an integer throughout. */
+/**
+ * The nearest of 0 to 15, ties to even. Twice as fast as roundHalfEven here, since the answer is an
+ * integer throughout.
+ */
 function level(x: number): number {
   if (!(x > 0)) return 0;
   if (x >= LEVELS) return LEVELS;

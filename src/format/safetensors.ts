@@ -2,7 +2,10 @@ import { assert } from "../base/assert.ts";
 import { MixtabError } from "../base/errors.ts";
 import { duplicateKey } from "./json_keys.ts";
 
-/** The reference reader's limit; the header of a 47-billion-parameter model has about 100 KiB per file. */
+/**
+ * The reference reader's limit; the header of a 47-billion-parameter model has about 100 KiB per
+ * file.
+ */
 const MAX_HEADER_BYTES = 100_000_000;
 /** Published tensors have at most 5 dimensions; a longer list is a damaged or hostile file. */
 const MAX_RANK = 16;
@@ -37,7 +40,10 @@ const DTYPE_BITS = {
 
 export type Dtype = keyof typeof DTYPE_BITS;
 
-/** Where a tensor lies: bytes [begin, end) of the file, counted from its beginning; `begin` may be odd. Row-major, little-endian. */
+/**
+ * Where a tensor lies: bytes [begin, end) of the file, counted from its beginning; `begin` may be
+ * odd. Row-major, little-endian.
+ */
 export interface TensorEntry {
   readonly dtype: Dtype;
   readonly shape: readonly number[];
@@ -50,7 +56,10 @@ export interface SafetensorsHeader {
   readonly metadata: ReadonlyMap<string, string>;
 }
 
-/** How many bytes a file's header takes, its length field included, by the first 8 bytes of the file. Errors: bad-safetensors. */
+/**
+ * How many bytes a file's header takes, its length field included, by the first 8 bytes of the
+ * file. Errors: bad-safetensors.
+ */
 export function headerBytes(first8: Uint8Array, fileBytes: number): number {
   if (fileBytes < LENGTH_BYTES || first8.length < LENGTH_BYTES)
     throw bad(`the file has ${fileBytes} bytes, too few for a header length`);
@@ -63,9 +72,10 @@ export function headerBytes(first8: Uint8Array, fileBytes: number): number {
 }
 
 /**
- * Reads a safetensors header. `head`: the file's beginning, at least {@link headerBytes} of it; `fileBytes`: the file's length.
- * Strict as the format's README: every byte after the header belongs to exactly one tensor, names are unique. Errors:
- * bad-safetensors, which says what is wrong in which tensor.
+ * Reads a safetensors header. `head`: the file's beginning, at least {@link headerBytes} of it;
+ * `fileBytes`: the file's length. Strict as the format's README: every byte after the header
+ * belongs to exactly one tensor, names are unique. Errors: bad-safetensors, which says what is
+ * wrong in which tensor.
  * @see https://github.com/huggingface/safetensors#format
  */
 export function parseSafetensorsHeader(head: Uint8Array, fileBytes: number): SafetensorsHeader {
@@ -140,7 +150,10 @@ function tensorBits(shape: readonly number[], elementBits: number): number | und
   return bits;
 }
 
-/** The tensors, in the order of their data, follow one another from the header to the end of the file. */
+/**
+ * The tensors, in the order of their data, follow one another from the header to the end of the
+ * file.
+ */
 function checkCoverage(tensors: ReadonlyMap<string, TensorEntry>, dataBegin: number, fileBytes: number): void {
   const byPlace = [...tensors].sort(([, a], [, b]) => a.begin - b.begin || a.end - b.end);
   let at = dataBegin;

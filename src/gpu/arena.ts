@@ -2,8 +2,8 @@ import { defined } from "../base/assert.ts";
 import type { Device } from "./device.ts";
 
 /**
- * The memory of activations, shared by all plans, since no two run at once: whole buffers, for two slices of one buffer may not be
- * read and written by one dispatch.
+ * The memory of activations, shared by all plans, since no two run at once: whole buffers, for two
+ * slices of one buffer may not be read and written by one dispatch.
  */
 export class Arena {
   private readonly device: Device;

@@ -36,7 +36,9 @@ export class Device {
     return Math.min(maxBufferSize, maxStorageBufferBindingSize, 2 ** 32 - 4);
   }
 
-  /** A zeroed buffer. Errors: out-of-memory, at once if it is beyond the limits, else by `settled`. */
+  /**
+   * A zeroed buffer. Errors: out-of-memory, at once if it is beyond the limits, else by `settled`.
+   */
   buffer(label: string, bytes: number, usage: GPUBufferUsageFlags): GPUBuffer {
     const size = Math.max(16, Math.ceil(bytes / 4) * 4);
     if (size > this.maxBufferBytes)
@@ -51,7 +53,10 @@ export class Device {
     return buffer;
   }
 
-  /** As `buffer`, but waits for what the GPU says of it. Errors: out-of-memory; nothing is left behind. */
+  /**
+   * As `buffer`, but waits for what the GPU says of it. Errors: out-of-memory; nothing is left
+   * behind.
+   */
   async verifiedBuffer(label: string, bytes: number, usage: GPUBufferUsageFlags): Promise<GPUBuffer> {
     this.gpu.pushErrorScope("out-of-memory");
     const buffer = this.gpu.createBuffer({ label, size: bytes, usage });
@@ -70,12 +75,17 @@ export class Device {
     buffer.destroy();
   }
 
-  /** What `settled` waits for; a rejection is thrown there, before the errors that follow from it. */
+  /**
+   * What `settled` waits for; a rejection is thrown there, before the errors that follow from it.
+   */
   check(work: Promise<unknown>): void {
     this.checks.push(work.catch((error) => this.faults.unshift(asError(error))));
   }
 
-  /** Waits for pending checks, then throws what has gone wrong since the last time. Errors: device-lost, out-of-memory. */
+  /**
+   * Waits for pending checks, then throws what has gone wrong since the last time. Errors:
+   * device-lost, out-of-memory.
+   */
   async settled(): Promise<void> {
     if (this.checks.length > 0) await Promise.all(this.checks.splice(0));
     this.throwFaults();
@@ -108,7 +118,10 @@ export class Device {
   }
 }
 
-/** Asks for a device with the adapter's limits and no optional feature. Errors: no-webgpu, insecure-context. */
+/**
+ * Asks for a device with the adapter's limits and no optional feature. Errors: no-webgpu,
+ * insecure-context.
+ */
 export async function requestDevice(gpu: GPU | undefined): Promise<Device> {
   if (!gpu && globalThis.isSecureContext === false)
     throw new MixtabError("insecure-context", "WebGPU needs a secure page: serve it from https or from localhost.");

@@ -15,7 +15,10 @@ export interface Kernel<B extends string = string, C extends string = string> {
   readonly constants: Readonly<Record<C, ConstantType>>;
 }
 
-/** `source`: the parts of the shader, which are prepended verbatim. `last` is an override that the prelude gives to all. */
+/**
+ * `source`: the parts of the shader, which are prepended verbatim. `last` is an override that the
+ * prelude gives to all.
+ */
 export function defineKernel<const B extends string, const C extends string>(definition: {
   readonly name: string;
   readonly source: readonly string[];

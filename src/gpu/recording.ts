@@ -77,18 +77,24 @@ export class Recording {
     this.lastUse.set(operand, index);
   }
 
-  /** Here the plan may stand while others run: what is alive lies in memory of its own. So does what `outlasts`. */
+  /**
+   * Marks a place where the plan may be paused while plans of other chunks run. An activation that
+   * is alive across it gets memory that those plans do not use: for example the residual, which is
+   * written before `resolve` and read after `combine`.
+   */
   cut(): void {
     this.cuts.push(this.mark);
   }
 
+  /** As if a cut lay within the life of `memory`: it keeps what earlier passes wrote. */
   outlasts(memory: Memory): void {
     this.lasting.add(memory);
   }
 
   /**
-   * Gives each activation a buffer from its first use to its last, and makes pipelines and bind groups. `shared` serves all plans, `own` those of which
-   * only one stands in the middle of a step.
+   * Gives each activation a buffer from its first use to its last, and makes pipelines and bind
+   * groups. `shared` serves all plans, `own` those of which only one stands in the middle of a
+   * step.
    */
   link(device: Device, pipelines: Pipelines, shared: Arena, own: Arena): Dispatch[] {
     const leases = { shared: shared.lease(), own: own.lease() };

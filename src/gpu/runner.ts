@@ -13,7 +13,10 @@ import {
 
 const NO_STALL = new Uint32Array([0xffffffff]);
 
-/** Submits what plans recorded and reads what comes of it. Holds the step and the state, which all plans share. */
+/**
+ * Submits what plans recorded and reads what comes of it. Holds the step and the state, which all
+ * plans share.
+ */
 export class Runner {
   private readonly device: Device;
   private readonly step: GPUBuffer;
@@ -45,8 +48,9 @@ export class Runner {
   }
 
   /**
-   * Runs dispatches from one mark to another as one submission, and reads `stateBytes` of the state. The stall word is cleared unless another
-   * submission is in flight: a step that is queued behind one must see it stall. Errors: device-lost, out-of-memory, closed.
+   * Runs dispatches from one mark to another as one submission, and reads `stateBytes` of the
+   * state. The stall word is cleared unless another submission is in flight: a step that is queued
+   * behind one must see it stall. Errors: device-lost, out-of-memory, closed.
    */
   async run(dispatches: readonly Dispatch[], step: StepNumbers, from: number, to: number, stateBytes: number) {
     this.device.throwFaults();

@@ -6,11 +6,16 @@ const IDS_AT = 12;
 const MAX_IDS = 256;
 export const STEP_BYTES = 4 * (IDS_AT + MAX_IDS);
 
-/** Stall word, token, finite, one unused; then the pending set, then the sets wanted and guessed. */
+/**
+ * Stall word, token, finite, one unused; then the pending set, then the sets wanted and guessed.
+ */
 export const HEAD_BYTES = 16;
 const PENDING_AT = 4;
 const SETS_AT = 12;
-/** Room for the sets: 1,004 words, as 125 layers of 256 experts have. With the stall word before, a report is 4 KiB. */
+/**
+ * Room for the sets: 1,004 words, as 125 layers of 256 experts have. With the stall word before, a
+ * report is 4 KiB.
+ */
 export const STATE_BYTES = 4064;
 
 /** A report: the stall word before the step, 28 bytes unused, the state after it. */

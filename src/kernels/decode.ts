@@ -6,7 +6,10 @@ type Field = (typeof FIELDS)[number];
 /** As `decode.wgsl` counts them. */
 const DTYPES = { f32: 0, f16: 1, bf16: 2 } as const satisfies Record<Float, number>;
 
-/** The overrides of a shader that decodes a matrix of this name; `columns` is shared by all it decodes. */
+/**
+ * The overrides of a shader that decodes a matrix of this name; `columns` is shared by all it
+ * decodes.
+ */
 export function matrixConstants<const N extends string>(name: N) {
   const fields = Object.fromEntries(FIELDS.map((field) => [`${name}_${field}`, "u32"]));
   return { columns: "u32", ...fields } as Record<`${N}_${Field}` | "columns", "u32">;

@@ -1,4 +1,7 @@
-/** The sections of a routes buffer, in words, as `routes.wgsl` lays them out for E experts, A of them per token. */
+/**
+ * The sections of a routes buffer, in words, as `routes.wgsl` lays them out for E experts, A of
+ * them per token.
+ */
 const MAX_TOKENS = 256;
 /** Pairs of one expert that are computed together. */
 const TILE = 32;

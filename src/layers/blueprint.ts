@@ -44,7 +44,9 @@ export function buildOnPaper(build: Build, has: Builder["has"]): Blueprint {
   return { weights, caches, ropes, experts };
 }
 
-/** Builds a model of what its blueprint became. It must ask for the same again, in the same order. */
+/**
+ * Builds a model of what its blueprint became. It must ask for the same again, in the same order.
+ */
 export function buildLoaded(build: Build, has: Builder["has"], { weights: specs }: Blueprint, parts: Parts): Speech {
   const [weights, caches] = [inOrder(parts.weights), inOrder(parts.caches)];
   const [ropes, experts] = [inOrder(parts.ropes), inOrder(parts.experts)];

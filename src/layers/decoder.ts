@@ -19,7 +19,10 @@ export interface DecoderParts {
   readonly head: Layer;
 }
 
-/** A pre-norm decoder from ids to the next id: h = x + attention(norm(x)); h + feed_forward(norm(h)). */
+/**
+ * A pre-norm decoder from ids to the next id: h = x + attention(norm(x)); h +
+ * feed_forward(norm(h)).
+ */
 export function decoder({ embed, blocks, norm, head }: DecoderParts): Speech {
   const block = (ops: Ops, x: Tensor, parts: BlockParts, next: readonly BlockParts[]): Tensor => {
     const h = ops.add(x, parts.attention(ops, parts.attentionNorm(ops, x)));

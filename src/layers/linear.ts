@@ -7,7 +7,10 @@ export type Names = string | readonly string[];
 export const linear = (m: Builder, names: Names, shape: WeightSpec["shape"]): Layer =>
   product(m, names, shape, "linear");
 
-/** The logits of a router [E, D]: never quantised on arrival, since a small error picks other experts. */
+/**
+ * The logits of a router [E, D]: never quantised on arrival, since a small error picks other
+ * experts.
+ */
 export const router = (m: Builder, names: Names, shape: WeightSpec["shape"]): Layer =>
   product(m, names, shape, "router");
 

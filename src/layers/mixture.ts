@@ -20,7 +20,10 @@ export function swiglu(m: Builder, prefix: string, [hidden, width]: readonly [F:
   return (ops, x) => down(ops, ops.gate(gate(ops, x), up(ops, x), SILU));
 }
 
-/** A sparse mixture of experts: each token is served by the few that a router picks. (Shazeer et al. 2017) */
+/**
+ * A sparse mixture of experts: each token is served by the few that a router picks. (Shazeer et al.
+ * 2017)
+ */
 export const mixture = (router: Layer, rule: RoutingRule, layer: MoeLayer): FeedForward => ({
   feedForward: (ops, x) => ops.experts(x, ops.route(router(ops, x), layer.top, rule), layer),
   guess: (ops, x) => ops.guess(router(ops, x), rule, layer),

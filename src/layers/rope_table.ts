@@ -1,6 +1,6 @@
 /**
- * The table for `Ops.rope`, [positions, C]: row p holds cos(p θ_i), then sin(p θ_i). As transformers: θ_i in f32, the product
- * p θ_i rounded to f32, then cos and sin in f64, rounded.
+ * The table for `Ops.rope`, [positions, C]: row p holds cos(p θ_i), then sin(p θ_i). As
+ * transformers: θ_i in f32, the product p θ_i rounded to f32, then cos and sin in f64, rounded.
  */
 export function ropeTable(inverseFrequencies: Float32Array, positions: number): Float32Array {
   const half = inverseFrequencies.length;

@@ -73,8 +73,8 @@ export class Config {
   }
 
   /**
-   * Keys that a query sees; null: all, which null and 0 mean too. `fallback`: where `sliding_window`
-   * is absent; `used`: where `use_sliding_window` is.
+   * Keys that a query sees; null: all, which null and 0 mean too. `fallback`: where
+   * `sliding_window` is absent; `used`: where `use_sliding_window` is.
    */
   window(fallback: number | null, used = true): number | null {
     const { sliding_window: window = fallback } = this.json;
@@ -82,7 +82,10 @@ export class Config {
     return this.count("sliding_window", "positions", window as number);
   }
 
-  /** rope's base: `rope_parameters.rope_theta` (transformers 5) or `rope_theta`. Scaled positions are refused. */
+  /**
+   * rope's base: `rope_parameters.rope_theta` (transformers 5) or `rope_theta`. Scaled positions
+   * are refused.
+   */
   ropeBase(fallback: number): number {
     const parameters = this.object("rope_parameters");
     const scaling = this.object("rope_scaling");

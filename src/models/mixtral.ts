@@ -6,7 +6,10 @@ import type { Architecture } from "./architecture.ts";
 import { fusedExpert, stackedExpert } from "./expert_names.ts";
 import { readShape, transformer } from "./transformer.ts";
 
-/** Mixtral of experts (Jiang et al. 2024): Mistral with a sparse mixture of SwiGLU experts in every layer. */
+/**
+ * Mixtral of experts (Jiang et al. 2024): Mistral with a sparse mixture of SwiGLU experts in every
+ * layer.
+ */
 export const mixtral: Architecture = {
   modelType: "mixtral",
   read(config) {

@@ -6,7 +6,10 @@ import type { Architecture } from "./architecture.ts";
 import { expertsUnder } from "./expert_names.ts";
 import { readShape, transformer } from "./transformer.ts";
 
-/** Qwen3 MoE (Yang et al. 2025): a norm on each head of queries and keys, dense layers among sparse ones. */
+/**
+ * Qwen3 MoE (Yang et al. 2025): a norm on each head of queries and keys, dense layers among sparse
+ * ones.
+ */
 export const qwen3Moe: Architecture = {
   modelType: "qwen3_moe",
   read(config) {

@@ -1,4 +1,6 @@
-/** What most architectures share: the config keys of a decoder, and the decoder around its blocks. */
+/**
+ * What most architectures share: the config keys of a decoder, and the decoder around its blocks.
+ */
 import type { Builder, Layer, Speech } from "../layers/builder.ts";
 import { type BlockParts, decoder } from "../layers/decoder.ts";
 import { linear } from "../layers/linear.ts";

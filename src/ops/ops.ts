@@ -1,8 +1,10 @@
 /**
- * The vocabulary: what a model can say. Two speakers understand it, `cpu.ts` (the meaning) and `gpu.ts` (the speed).
+ * The vocabulary: what a model can say. Two speakers understand it, `cpu.ts` (the meaning) and
+ * `gpu.ts` (the speed).
  *
- * Letters, everywhere in mixtab: T tokens in this step, S tokens in the cache, D model width, H query heads, K key/value
- * heads, C head width, F expert width, E experts, A experts per token, V vocabulary.
+ * Letters, everywhere in mixtab: T tokens in this step, S tokens in the cache, D model width, H
+ * query heads, K key/value heads, C head width, F expert width, E experts, A experts per token, V
+ * vocabulary.
  */
 import type { ExpertLayout, Matrix } from "../base/matrix.ts";
 
@@ -19,7 +21,10 @@ export const MOST_SET_WORDS = 1004;
 export const MAX_HEAD_WIDTH = 256;
 
 declare const tensorBrand: unique symbol;
-/** An activation [rows, width] in f32; rows are the step's tokens, or only its last one (after `lastRow`). */
+/**
+ * An activation [rows, width] in f32; rows are the step's tokens, or only its last one (after
+ * `lastRow`).
+ */
 export interface Tensor {
   readonly [tensorBrand]: never;
   readonly rows: "tokens" | "last";
@@ -31,7 +36,10 @@ export interface Weight {
   readonly matrix: Matrix;
 }
 
-/** Keys and values of one layer: a ring of `ring` positions, each `width` = K * C numbers; position p lies at p % ring. */
+/**
+ * Keys and values of one layer: a ring of `ring` positions, each `width` = K * C numbers; position
+ * p lies at p % ring.
+ */
 export interface Cache {
   readonly ring: number;
   readonly width: number;
@@ -110,8 +118,8 @@ export interface Attention {
 }
 
 /**
- * The verbs. All are synchronous: they record what a step will do, none runs. None takes a number that changes from step to step:
- * position, token count, ids and sampling live in the {@link Step}.
+ * The verbs. All are synchronous: they record what a step will do, none runs. None takes a number
+ * that changes from step to step: position, token count, ids and sampling live in the {@link Step}.
  */
 export interface Ops {
   /** For how many of the next layers the model should `guess`; 0: none. */
@@ -156,15 +164,24 @@ export interface Ops {
    * layer will want, for the report. No number that the model computes depends on it.
    */
   guess(logits: Tensor, rule: RoutingRule, layer: MoeLayer): void;
-  /** The last token's row; what follows runs only in steps that sample. In plans that tap everything: all rows, always. */
+  /**
+   * The last token's row; what follows runs only in steps that sample. In plans that tap
+   * everything: all rows, always.
+   */
   lastRow(x: Tensor): Tensor;
-  /** Chooses the next id from the last row of logits by the step's {@link Sampling}; it becomes the report's `token`. */
+  /**
+   * Chooses the next id from the last row of logits by the step's {@link Sampling}; it becomes the
+   * report's `token`.
+   */
   sample(logits: Tensor): void;
   /** Copies x out under a name, in plans that tap everything; else nothing. */
   tap(name: string, x: Tensor): void;
 }
 
-/** How an id is drawn. Order: temperature, topK, topP, each over what the one before left; drawn in vocabulary order with `uniform(seed, position)`. */
+/**
+ * How an id is drawn. Order: temperature, topK, topP, each over what the one before left; drawn in
+ * vocabulary order with `uniform(seed, position)`.
+ */
 export interface Sampling {
   /** 0: the largest logit, ties to the lowest id; the rest is ignored. */
   readonly temperature: number;
@@ -185,7 +202,10 @@ export interface Step {
   readonly count: number;
   /** Ids [T]; "sampled": the id that the step before left on the device (T is 1). */
   readonly tokens: Uint32Array | "sampled";
-  /** null: nothing is sampled; last row, head and sample return early. The draw uses position + count (where the new id will sit). */
+  /**
+   * null: nothing is sampled; last row, head and sample return early. The draw uses position +
+   * count (where the new id will sit).
+   */
   readonly sample: Sampling | null;
   /** Only the last `marked` tokens enter `wanted` of the report. */
   readonly marked: number;
@@ -196,11 +216,16 @@ export interface Report {
   readonly seq: number;
   /** False: the step was queued behind a stall and did nothing. */
   readonly began: boolean;
-  /** The MoE layer that misses experts, or NONE. If set, token is void and the position does not advance. */
+  /**
+   * The MoE layer that misses experts, or NONE. If set, token is void and the position does not
+   * advance.
+   */
   readonly stall: number;
   /** Bits per expert: those of `stall` with undone pairs. Empty where nothing stalls. */
   readonly pending: Uint32Array;
-  /** Bits per expert, per MoE layer: chosen by the marked tokens; of layers not yet run, empty sets. */
+  /**
+   * Bits per expert, per MoE layer: chosen by the marked tokens; of layers not yet run, empty sets.
+   */
   readonly wanted: readonly Uint32Array[];
   readonly guesses: readonly Guess[];
   readonly token: number;
@@ -217,17 +242,26 @@ export interface Guess {
   readonly experts: Uint32Array;
 }
 
-/** `many`: prompt tokens (tiled), `one`: a generated token (matrix-vector). Each form has its own bits on the GPU. */
+/**
+ * `many`: prompt tokens (tiled), `one`: a generated token (matrix-vector). Each form has its own
+ * bits on the GPU.
+ */
 export type Form = "one" | "many";
 export const BUCKETS = [1, 16, 64, 256] as const;
 export type Bucket = (typeof BUCKETS)[number];
 
-/** Nothing; each token's experts and their weights; or also all that the model taps, and logits of every row. */
+/**
+ * Nothing; each token's experts and their weights; or also all that the model taps, and logits of
+ * every row.
+ */
 export type Taps = "none" | "routes" | "all";
 
 export interface RecordOptions {
   readonly taps?: Taps | undefined;
-  /** The number of the chunk in its segment: plans of different chunks may stand at different marks at the same time. Default 0. */
+  /**
+   * The number of the chunk in its segment: plans of different chunks may stand at different marks
+   * at the same time. Default 0.
+   */
   readonly chunk?: number;
   /** See {@link Ops.ahead}. Default 0. */
   readonly ahead?: number;
@@ -246,7 +280,10 @@ export interface Plan {
   resumeAt(layer: number): Mark;
   /** Right after `combine` of that MoE layer. */
   after(layer: number): Mark;
-  /** Clears the stall word (and, from `begin`, the sets wanted), writes the step, runs what lies between the marks, reads the report. */
+  /**
+   * Clears the stall word (and, from `begin`, the sets wanted), writes the step, runs what lies
+   * between the marks, reads the report.
+   */
   run(step: Step, from: Mark, to: Mark): Promise<Report>;
   /** What the last step tapped, by name: rows [T, width] of the step's own T. */
   taps(): Promise<ReadonlyMap<string, Float32Array | Uint32Array>>;
@@ -264,7 +301,10 @@ export interface Speaker {
   cache(ring: number, width: number, window: number | null): Cache;
   /** `experts`: of each MoE layer. */
   slots(count: number, bytes: number, experts: readonly number[]): Slots;
-  /** Runs the model's code once, recording it. form "one" has bucket 1; "many" has bucket 16, 64 or 256. */
+  /**
+   * Runs the model's code once, recording it. form "one" has bucket 1; "many" has bucket 16, 64 or
+   * 256.
+   */
   record(form: Form, bucket: Bucket, model: (ops: Ops) => void, options?: RecordOptions): Plan;
   /** Bytes held on the device: dense weights, caches, slots, activations. */
   memory(): { readonly weights: number; readonly caches: number; readonly slots: number; readonly arena: number };

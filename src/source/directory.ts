@@ -4,9 +4,13 @@ import { checkRange, type Source } from "./source.ts";
 /** Files are read by this much at a time. */
 const PIECE_BYTES = 4 * 1024 * 1024;
 
-/** A folder on this machine; in Node only. Errors: not-found (which says why), no-range (bytes beyond a file's end). */
+/**
+ * A folder on this machine; in Node only. Errors: not-found (which says why), no-range (bytes
+ * beyond a file's end).
+ */
 export function directorySource(folder: string): Source {
-  // Imported when it is used, and this file by Node code only, so that no bundle for browsers carries Node's modules.
+  // Imported when it is used, and this file by Node code only, so that no bundle for browsers
+  // carries Node's modules.
   const disk = async () => await import("node:fs/promises");
   const pathOf = (file: string) => `${folder.replace(/\/+$/, "")}/${file}`;
 

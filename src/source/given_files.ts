@@ -4,7 +4,10 @@ import { checkRange, type Source } from "./source.ts";
 /** Blobs are read by this much at a time. */
 const PIECE_BYTES = 4 * 1024 * 1024;
 
-/** Files held in memory, or chosen by a person, by name. Errors: not-found, no-range (bytes beyond a file's end). */
+/**
+ * Files held in memory, or chosen by a person, by name. Errors: not-found, no-range (bytes beyond a
+ * file's end).
+ */
 export function givenFiles(files: Readonly<Record<string, Blob | Uint8Array<ArrayBuffer>>>): Source {
   function find(file: string): Blob | Uint8Array<ArrayBuffer> {
     const found = Object.hasOwn(files, file) ? files[file] : undefined;

@@ -16,8 +16,9 @@ export interface HttpOptions {
 }
 
 /**
- * Files below a URL, by Range requests (RFC 9110, section 14). Only 206 with exactly the bytes asked for is accepted, so a server that
- * ignores Range never sends a whole model. Errors: not-found, no-range, http, network.
+ * Files below a URL, by Range requests (RFC 9110, section 14). Only 206 with exactly the bytes
+ * asked for is accepted, so a server that ignores Range never sends a whole model. Errors:
+ * not-found, no-range, http, network.
  */
 export function httpSource(baseUrl: string, options: HttpOptions = {}): Source {
   const base = new URL(baseUrl);
@@ -107,9 +108,13 @@ class Wire {
     }
   }
 
-  /** A 206 with bytes [begin, end), its body not yet read, and the file's length where the server says it. */
+  /**
+   * A 206 with bytes [begin, end), its body not yet read, and the file's length where the server
+   * says it.
+   */
   async range(file: string, begin: number, end: number, signal: AbortSignal | undefined) {
-    // no-store: the browser's cache would keep a second copy, and lets one request per URL wait for another.
+    // no-store: the browser's cache would keep a second copy, and lets one request per URL wait for
+    // another.
     const headers = { Range: `bytes=${begin}-${end - 1}` };
     const response = await this.request(file, { headers, cache: "no-store" }, signal);
     if (isAbsent(response, file)) throw await discard(response, notFound(file));

@@ -1,12 +1,15 @@
 import { MixtabError } from "../base/errors.ts";
 
 const HUB = "https://huggingface.co";
-/** `owner/name`, and perhaps `@revision`: a branch, tag or commit, which may hold slashes (refs/pr/1). */
+/**
+ * `owner/name`, and perhaps `@revision`: a branch, tag or commit, which may hold slashes
+ * (refs/pr/1).
+ */
 const REPOSITORY = /^(\w[\w.-]*\/\w[\w.-]*)(?:@(\w[\w./-]*))?$/;
 
 /**
- * The URL of a model's folder, ending in a slash: a URL as it is; `owner/name[@revision]` on the Hugging Face Hub; `./x`, `../x` and `/x`
- * relative to `pageUrl`. Errors: bad-request.
+ * The URL of a model's folder, ending in a slash: a URL as it is; `owner/name[@revision]` on the
+ * Hugging Face Hub; `./x`, `../x` and `/x` relative to `pageUrl`. Errors: bad-request.
  */
 export function resolveModel(reference: string, pageUrl?: string): string {
   const name = reference.trim();

@@ -16,13 +16,16 @@ export interface ModelFiles {
   readonly config: unknown;
   /** The tensors of each safetensors file. */
   readonly shards: ReadonlyMap<string, ReadonlyMap<string, TensorEntry>>;
-  /** SHA-256 of config.json and all headers, its first 16 hex digits: changes when the model does. */
+  /**
+   * SHA-256 of config.json and all headers, its first 16 hex digits: changes when the model does.
+   */
   readonly revision: string;
 }
 
 /**
- * Reads config.json and the headers of the safetensors files: those that the index names, else model.safetensors. Two small requests
- * for each. Errors: not-found, bad-json, bad-safetensors (which name the file), missing-shard, and those of the source.
+ * Reads config.json and the headers of the safetensors files: those that the index names, else
+ * model.safetensors. Two small requests for each. Errors: not-found, bad-json, bad-safetensors
+ * (which name the file), missing-shard, and those of the source.
  */
 export async function openFiles(source: Source, signal?: AbortSignal): Promise<ModelFiles> {
   const configText = await source.text("config.json", signal);

@@ -1,6 +1,9 @@
 import { MixtabError } from "../base/errors.ts";
 
-/** Where bytes come from: a folder of files, by name. Each speaker (http, directory, memory) says how. */
+/**
+ * Where bytes come from: a folder of files, by name. Each speaker (http, directory, memory) says
+ * how.
+ */
 export interface Source {
   /** For people and for store keys: a URL, a path, "memory". */
   readonly name: string;
@@ -11,8 +14,9 @@ export interface Source {
   /** Length of a file in bytes. Errors: not-found. */
   size(file: string, signal?: AbortSignal): Promise<number>;
   /**
-   * Bytes [begin, end) of a file, in pieces as they arrive, each valid until the next is asked for. A cut connection is resumed where it broke.
-   * Errors: not-found, no-range (a 200 where 206 is due, a wrong length), http, network; AbortSignal's reason.
+   * Bytes [begin, end) of a file, in pieces as they arrive, each valid until the next is asked for.
+   * A cut connection is resumed where it broke. Errors: not-found, no-range (a 200 where 206 is
+   * due, a wrong length), http, network; AbortSignal's reason.
    */
   read(file: string, begin: number, end: number, signal?: AbortSignal): AsyncIterable<Uint8Array<ArrayBuffer>>;
 }

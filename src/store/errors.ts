@@ -1,6 +1,9 @@
 import { MixtabError } from "../base/errors.ts";
 
-/** What a failed write of `bytes` bytes is to the user: quota where the browser has no more room, else store. */
+/**
+ * What a failed write of `bytes` bytes is to the user: quota where the browser has no more room,
+ * else store.
+ */
 export async function writeError(place: string, bytes: number, cause: unknown): Promise<MixtabError> {
   if (nameOf(cause) !== "QuotaExceededError") return storeError(place, cause);
   // The quota itself is not worth saying: Chromium reports another than it enforces.
@@ -13,7 +16,10 @@ export async function writeError(place: string, bytes: number, cause: unknown): 
   );
 }
 
-/** What any other failure of the browser's `place` ("database", "private file system") is to the user. */
+/**
+ * What any other failure of the browser's `place` ("database", "private file system") is to the
+ * user.
+ */
 export function storeError(place: string, error: unknown): MixtabError {
   if (error instanceof MixtabError) return error;
   const what =

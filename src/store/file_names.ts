@@ -1,4 +1,7 @@
-/** File systems take names of 255 bytes. Chosen so that a name that grows by a mark still fits, and paths stay legible. */
+/**
+ * File systems take names of 255 bytes. Chosen so that a name that grows by a mark still fits, and
+ * paths stay legible.
+ */
 const PIECE = 200;
 
 /** Marks a folder, so that a key which ends where another is cut has a name of its own. */
@@ -11,8 +14,9 @@ export interface FilePath {
 }
 
 /**
- * The file of a key. All that is not a-z, 0-9, _, @ or - becomes % and four hex digits, since file systems may ignore case, forbid characters
- * and normalise others; what is too long then for a name is cut into folders.
+ * The file of a key. All that is not a-z, 0-9, _, @ or - becomes % and four hex digits, since file
+ * systems may ignore case, forbid characters and normalise others; what is too long then for a name
+ * is cut into folders.
  */
 export function fileOf(key: string): FilePath {
   const safe = key.replace(/[^a-z0-9_@-]/g, (unit) => `%${unit.charCodeAt(0).toString(16).padStart(4, "0")}`);

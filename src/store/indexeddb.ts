@@ -23,7 +23,10 @@ interface Schema extends DBSchema {
 
 type Database = IDBPDatabase<Schema>;
 
-/** Opens the browser's store, shared by all tabs of an origin. Errors: store, where the browser refuses. */
+/**
+ * Opens the browser's store, shared by all tabs of an origin. Errors: store, where the browser
+ * refuses.
+ */
 export async function openIndexedDbStore(name = "mixtab"): Promise<Store> {
   const store = new IndexedDbStore(name);
   await store.database();
@@ -32,7 +35,10 @@ export async function openIndexedDbStore(name = "mixtab"): Promise<Store> {
 
 class IndexedDbStore implements Store {
   private readonly name: string;
-  /** Null before the first use and after another tab, or the browser, has taken the connection away: it is opened again on demand. */
+  /**
+   * Null before the first use and after another tab, or the browser, has taken the connection away:
+   * it is opened again on demand.
+   */
   private connection: Promise<Database> | null = null;
   private closed = false;
   private readonly reader = new RecordReader({
@@ -114,7 +120,10 @@ class IndexedDbStore implements Store {
   }
 }
 
-/** `onGone`: the connection no longer serves, because another tab needs a newer version, or the browser ended it. */
+/**
+ * `onGone`: the connection no longer serves, because another tab needs a newer version, or the
+ * browser ended it.
+ */
 async function connect(name: string, onGone: () => void): Promise<Database> {
   return await new Promise((resolve, reject) => {
     let timer: ReturnType<typeof setTimeout> | undefined;
@@ -143,7 +152,10 @@ async function connect(name: string, onGone: () => void): Promise<Database> {
   });
 }
 
-/** One record, whole or not at all. A full quota aborts the transaction, which is what its `done` reports. */
+/**
+ * One record, whole or not at all. A full quota aborts the transaction, which is what its `done`
+ * reports.
+ */
 async function write(database: Database, key: string, record: StoredRecord): Promise<void> {
   const transaction = database.transaction(RECORDS, "readwrite", { durability: "relaxed" });
   transaction.store.put(record, key).catch(() => {});

@@ -8,7 +8,10 @@ export interface MemoryRecord {
   readonly sha256: string;
 }
 
-/** Records that last as long as `records` does. Behaves as IndexedDB does, copies and hashes included, so that it can stand in for it. */
+/**
+ * Records that last as long as `records` does. Behaves as IndexedDB does, copies and hashes
+ * included, so that it can stand in for it.
+ */
 export function memoryStore(records: Map<string, MemoryRecord> = new Map()): Store {
   const keysWith = (prefix: string) => [...records.keys()].filter((key) => key.startsWith(prefix)).sort();
   const reader = new RecordReader({

@@ -13,8 +13,9 @@ const TRIES = 40;
 const PAUSE_MS = 25;
 
 /**
- * Opens a store of files in the origin private file system, shared by all tabs of an origin: a record is a file, its bytes before a trailer with
- * length and hash. It is written under another name and moved. Errors: store, where the browser has none or refuses.
+ * Opens a store of files in the origin private file system, shared by all tabs of an origin: a
+ * record is a file, its bytes before a trailer with length and hash. It is written under another
+ * name and moved. Errors: store, where the browser has none or refuses.
  */
 export async function openOpfsStore(name = "mixtab"): Promise<Store> {
   if (typeof FileSystemFileHandle === "undefined" || !("move" in FileSystemFileHandle.prototype))

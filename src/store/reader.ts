@@ -24,11 +24,17 @@ export interface Shelves {
   remove(key: string): Promise<void>;
 }
 
-/** The reading half of every store: one session's knowledge of which records are right, and where they lie. */
+/**
+ * The reading half of every store: one session's knowledge of which records are right, and where
+ * they lie.
+ */
 export class RecordReader {
   private readonly shelves: Shelves;
   private readonly sliceBytes: number;
-  /** By key; `right` after the first read. Finding a record again costs as much as reading a megabyte of it. */
+  /**
+   * By key; `right` after the first read. Finding a record again costs as much as reading a
+   * megabyte of it.
+   */
   private readonly entries = new Map<string, { right?: Kept }>();
 
   constructor(shelves: Shelves, sliceBytes = SLICE_BYTES) {
@@ -99,7 +105,10 @@ async function whole(record: Kept): Promise<Uint8Array<ArrayBuffer>> {
   }
 }
 
-/** Resolves to how many bytes were accepted before the end, or before a slice that could not be read. */
+/**
+ * Resolves to how many bytes were accepted before the end, or before a slice that could not be
+ * read.
+ */
 async function stream(record: Kept, sliceBytes: number, accept: Accept, signal?: AbortSignal): Promise<number> {
   const slices = record.open();
   const read = (at: number) =>

@@ -1,18 +1,24 @@
 /**
- * What a record is read in, and what the heap holds of it twice. Shorter slices and much longer ones are read more slowly (bench/RESULTS.md).
- * A multiple of 16, as what is written to a GPU's buffer must be of 4.
+ * What a record is read in, and what the heap holds of it twice. Shorter slices and much longer
+ * ones are read more slowly (bench/RESULTS.md). A multiple of 16, as what is written to a GPU's
+ * buffer must be of 4.
  */
 export const SLICE_BYTES = 4 * 1024 * 1024;
 
 /** Reads a record from its beginning, once. */
 export interface Slices {
-  /** The next `bytes` bytes, at least 1. Rejects where there are not so many. One call at a time. */
+  /**
+   * The next `bytes` bytes, at least 1. Rejects where there are not so many. One call at a time.
+   */
   next(bytes: number): Promise<Uint8Array<ArrayBuffer>>;
   /** Ends the reading; a call that is under way rejects. */
   close(): void;
 }
 
-/** The slices of a Blob: from one stream where it fills memory of ours, since a Blob per slice costs a round trip each (Chromium). */
+/**
+ * The slices of a Blob: from one stream where it fills memory of ours, since a Blob per slice costs
+ * a round trip each (Chromium).
+ */
 export function blobSlices(blob: Blob): Slices {
   const reader = byobReader(blob);
   return reader ? streamed(reader) : cut(blob);
@@ -30,8 +36,8 @@ function byobReader(blob: Blob): ReadableStreamBYOBReader | null {
 }
 
 /**
- * Readers in use. A pending read does not keep its stream alive in Chromium: a garbage collection takes both where only they know of each other, and the
- * read never ends.
+ * Readers in use. A pending read does not keep its stream alive in Chromium: a garbage collection
+ * takes both where only they know of each other, and the read never ends.
  */
 const inUse = new Set<ReadableStreamBYOBReader>();
 

@@ -2,20 +2,27 @@
 export type Accept = (offset: number, bytes: Uint8Array<ArrayBuffer>) => void;
 
 /**
- * Where bytes are kept between visits: records by key. A record is written whole or not at all, with its SHA-256; what is read
- * the first time in a session is checked against it.
+ * Where bytes are kept between visits: records by key. A record is written whole or not at all,
+ * with its SHA-256; what is read the first time in a session is checked against it.
  */
 export interface Store {
   /**
-   * Gives a record's bytes to `accept` in ascending slices: the first time in a session all at once, after their hash was found right, later
-   * SLICE_BYTES at a time, of which two are in memory at most. Resolves to the record's length; to undefined where it is absent,
-   * unreadable, or (then deleted first) not what its hash says: what was accepted of it is void then. Rejects with the signal's
-   * reason when aborted, and with what `accept` throws. Errors: store, closed.
+   * Gives a record's bytes to `accept` in ascending slices: the first time in a session all at
+   * once, after their hash was found right, later SLICE_BYTES at a time, of which two are in memory
+   * at most. Resolves to the record's length; to undefined where it is absent, unreadable, or (then
+   * deleted first) not what its hash says: what was accepted of it is void then. Rejects with the
+   * signal's reason when aborted, and with what `accept` throws. Errors: store, closed.
    */
   read(key: string, accept: Accept, signal?: AbortSignal): Promise<number | undefined>;
-  /** The bytes must not change before it resolves. Errors: quota (the record is not there, nothing else is harmed), store, closed. */
+  /**
+   * The bytes must not change before it resolves. Errors: quota (the record is not there, nothing
+   * else is harmed), store, closed.
+   */
   put(key: string, bytes: Uint8Array<ArrayBuffer>): Promise<void>;
-  /** Keys that begin with `prefix`, in order of their UTF-16 code units, without reading the records. */
+  /**
+   * Keys that begin with `prefix`, in order of their UTF-16 code units, without reading the
+   * records.
+   */
   keys(prefix: string): Promise<string[]>;
   /** Deletes every record whose key begins with `prefix`. */
   delete(prefix: string): Promise<void>;

@@ -12,7 +12,10 @@ interface SyncAccess {
   close(): void;
 }
 
-/** Writes a new file's content. Errors: the browser's; QuotaExceededError also where it wrote less than it was given. */
+/**
+ * Writes a new file's content. Errors: the browser's; QuotaExceededError also where it wrote less
+ * than it was given.
+ */
 export async function writeFile(file: MovableFile, parts: readonly Uint8Array<ArrayBuffer>[]): Promise<void> {
   if (file.createSyncAccessHandle) writeAtOnce(await file.createSyncAccessHandle(), parts);
   else await writeStream(await file.createWritable(), parts);

@@ -1,4 +1,6 @@
-/** A model's chat template (Jinja) as messages to prompt, with what transformers gives to templates. */
+/**
+ * A model's chat template (Jinja) as messages to prompt, with what transformers gives to templates.
+ */
 import { Environment, Interpreter, Template } from "@huggingface/jinja";
 import { MixtabError } from "../base/errors.ts";
 import { strftime } from "./strftime.ts";
@@ -21,7 +23,10 @@ export interface TemplateTokens {
 export interface RenderOptions {
   /** End with the opening of the assistant's turn. */
   readonly addGenerationPrompt: boolean;
-  /** End right after the last message's content, for the model to go on with it. Not with `addGenerationPrompt`. */
+  /**
+   * End right after the last message's content, for the model to go on with it. Not with
+   * `addGenerationPrompt`.
+   */
   readonly continueFinalMessage?: boolean | undefined;
   readonly tools?: readonly unknown[] | undefined;
   /** Everything else reaches the template under its own name, for instance `enable_thinking`. */
@@ -31,8 +36,9 @@ export interface RenderOptions {
 export interface ChatTemplate {
   /**
    * The prompt's text; it spells the special tokens, so encode it without adding them.
-   * @throws MixtabError bad-messages for an empty or malformed conversation and for what the template itself refuses,
-   * bad-request for options that exclude each other, bad-template where the template fails.
+   * @throws MixtabError bad-messages for an empty or malformed conversation and for what the
+   * template itself refuses, bad-request for options that exclude each other, bad-template where
+   * the template fails.
    */
   render(messages: readonly ChatMessage[], options: RenderOptions): string;
 }
@@ -72,8 +78,8 @@ export function loadChatTemplate(
 }
 
 /**
- * The source of a model's chat template, undefined if it has none. A chat_template.jinja wins over tokenizer_config.json,
- * as in transformers; of several templates it is the one named "default".
+ * The source of a model's chat template, undefined if it has none. A chat_template.jinja wins over
+ * tokenizer_config.json, as in transformers; of several templates it is the one named "default".
  * @throws MixtabError bad-template if `chat_template` is malformed, or a list without "default".
  */
 export function pickChatTemplate(files: {
@@ -150,7 +156,10 @@ function checkMessages(messages: readonly ChatMessage[]): void {
 /** The limit of jinja2's sandbox, in which transformers runs templates. */
 const MAX_RANGE = 100_000;
 
-/** The package's own globals cannot be replaced, and two of ours differ: what is raised has a code, and dates are English. */
+/**
+ * The package's own globals cannot be replaced, and two of ours differ: what is raised has a code,
+ * and dates are English.
+ */
 const globals = (now: () => Date): Readonly<Record<string, unknown>> => ({
   true: true,
   True: true,
@@ -178,7 +187,10 @@ function tokenVariables(tokens: TemplateTokens): Readonly<Record<string, string>
   return Object.fromEntries(Object.entries(variables).filter((entry): entry is [string, string] => Boolean(entry[1])));
 }
 
-/** Appended to the last content to find its end in the text; the space shows whether the template trims. As transformers does. */
+/**
+ * Appended to the last content to find its end in the text; the space shows whether the template
+ * trims. As transformers does.
+ */
 const TAG = "CONTINUE_FINAL_MESSAGE_TAG ";
 
 function withTag(messages: readonly ChatMessage[]): readonly ChatMessage[] {

@@ -1,4 +1,7 @@
-/** Token texts to plain text, one token at a time: the decoder of a tokenizer.json, without going over old tokens again. */
+/**
+ * Token texts to plain text, one token at a time: the decoder of a tokenizer.json, without going
+ * over old tokens again.
+ */
 import { MixtabError } from "../base/errors.ts";
 
 /** Shows text as its tokens arrive: every character with its last byte, never half of one. */
@@ -16,14 +19,16 @@ export interface TokenDecoder {
 }
 
 /**
- * "live" shows a character as soon as its bytes are there. "whole" waits for the end of a run of `<0xNN>` tokens, as the
- * `tokenizers` library does when it has all ids: one stray byte turns every byte of its run into U+FFFD.
+ * "live" shows a character as soon as its bytes are there. "whole" waits for the end of a run of
+ * `<0xNN>` tokens, as the `tokenizers` library does when it has all ids: one stray byte turns every
+ * byte of its run into U+FFFD.
  */
 export type DecodingMode = "live" | "whole";
 
 /**
  * Reads the `decoder` entry of a tokenizer.json and returns a function that starts a decoding.
- * @throws MixtabError bad-tokenizer for a decoder that is neither byte-level nor of SentencePiece's kind.
+ * @throws MixtabError bad-tokenizer for a decoder that is neither byte-level nor of SentencePiece's
+ * kind.
  */
 export function parseDecoder(decoder: unknown): (mode: DecodingMode) => TokenDecoder {
   const steps = flatten(decoder);
@@ -59,7 +64,10 @@ interface DecoderPlan {
   strip: { readonly content: string; readonly count: number } | undefined;
 }
 
-/** A character has at most four bytes, a prefix rarely more than one space; a larger count is a mistake in the file. */
+/**
+ * A character has at most four bytes, a prefix rarely more than one space; a larger count is a
+ * mistake in the file.
+ */
 const MAX_STRIP = 64;
 
 function unsupported(what: string): MixtabError {
@@ -151,7 +159,10 @@ class SentencePieceDecoder implements TokenDecoder {
   }
 }
 
-/** Consecutive byte tokens. A run that is not UTF-8 becomes one U+FFFD per byte; live, what was shown before stays. */
+/**
+ * Consecutive byte tokens. A run that is not UTF-8 becomes one U+FFFD per byte; live, what was
+ * shown before stays.
+ */
 class ByteRun {
   readonly #mode: DecodingMode;
   #bytes: number[] = [];
@@ -195,7 +206,10 @@ function partialTail(bytes: readonly number[]): number {
   return 0;
 }
 
-/** Bytes of the UTF-8 sequence that this byte leads (Unicode, table 3-7); 1 for a byte that leads none. */
+/**
+ * Bytes of the UTF-8 sequence that this byte leads (Unicode, table 3-7); 1 for a byte that leads
+ * none.
+ */
 function sequenceLength(lead: number): number {
   if (lead >= 0xc2 && lead <= 0xdf) return 2;
   if (lead >= 0xe0 && lead <= 0xef) return 3;
@@ -214,7 +228,10 @@ const BYTE_OF_CHARACTER: ReadonlyMap<string, number> = (() => {
   return byteOf;
 })();
 
-/** A token with any character outside the alphabet (an added one, mostly) is plain text, as in the `tokenizers` library. */
+/**
+ * A token with any character outside the alphabet (an added one, mostly) is plain text, as in the
+ * `tokenizers` library.
+ */
 function byteLevelBytes(token: string): Iterable<number> {
   const bytes: number[] = [];
   for (const character of token) {

@@ -3,7 +3,10 @@
 const DAYS = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
 const MONTHS = "January February March April May June July August September October November December".split(" ");
 
-/** The local time in a format such as `%d %b %Y`; `%-d` drops leading zeros, an unknown directive stays as it is. */
+/**
+ * The local time in a format such as `%d %b %Y`; `%-d` drops leading zeros, an unknown directive
+ * stays as it is.
+ */
 export function strftime(date: Date, format: string): string {
   return format.replace(/%(-?)([A-Za-z%])/g, (directive, unpadded: string, letter: string) => {
     const text = field(date, letter);

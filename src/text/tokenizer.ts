@@ -1,11 +1,17 @@
-/** A tokenizer.json as text to ids and back. Encoding is Hugging Face's package, decoding is ours (see detokenizer.ts). */
+/**
+ * A tokenizer.json as text to ids and back. Encoding is Hugging Face's package, decoding is ours
+ * (see detokenizer.ts).
+ */
 import { Tokenizer as HuggingFaceTokenizer } from "@huggingface/tokenizers";
 import { MixtabError } from "../base/errors.ts";
 import { type DecodingMode, type Detokenizer, parseDecoder } from "./detokenizer.ts";
 
 /** Text to token ids and back. */
 export interface Tokenizer {
-  /** Ids of a text; the text may spell special tokens. `addSpecialTokens` puts `<s>` or the like around it, as the model wants. */
+  /**
+   * Ids of a text; the text may spell special tokens. `addSpecialTokens` puts `<s>` or the like
+   * around it, as the model wants.
+   */
   encode(text: string, options: { readonly addSpecialTokens: boolean }): number[];
   /** Text of ids; ids that the vocabulary lacks are skipped. */
   decode(ids: readonly number[], options: { readonly skipSpecialTokens: boolean }): string;
@@ -56,7 +62,10 @@ export function loadTokenizer(tokenizerJson: unknown, tokenizerConfig: unknown |
   };
 }
 
-/** Sixteen times the largest published vocabulary (262,144): beyond it, an id in the file is a mistake. */
+/**
+ * Sixteen times the largest published vocabulary (262,144): beyond it, an id in the file is a
+ * mistake.
+ */
 const MAX_VOCABULARY = 1 << 22;
 
 interface AddedToken {
@@ -150,7 +159,10 @@ function tokenText(config: Fields, name: "bos_token" | "eos_token"): string | un
   throw bad("tokenizer_config.json", `"${name}" is neither a text nor a token with "content"`);
 }
 
-/** Only what tokenizer.json does not say goes with it; clean-up is off, because the package takes its absence for on. */
+/**
+ * Only what tokenizer.json does not say goes with it; clean-up is off, because the package takes
+ * its absence for on.
+ */
 function openPackage(file: TokenizerFile, eosToken: string | undefined): HuggingFaceTokenizer {
   try {
     return new HuggingFaceTokenizer(file, { eos_token: eosToken, clean_up_tokenization_spaces: false });

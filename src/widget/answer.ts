@@ -17,7 +17,10 @@ export interface AnswerListener {
 
 const POLL_MS = 250;
 
-/** Streams one answer, reading the engine's counters meanwhile. A stop by `signal` is an end; every other failure throws. */
+/**
+ * Streams one answer, reading the engine's counters meanwhile. A stop by `signal` is an end; every
+ * other failure throws.
+ */
 export async function streamAnswer(
   engine: Engine,
   request: ChatRequest,
@@ -64,7 +67,10 @@ export async function streamAnswer(
   return { finish, counts, usage };
 }
 
-/** Calls `read` every so often until the signal; what it returned last. A closed engine ends it too: the stream tells why. */
+/**
+ * Calls `read` every so often until the signal; what it returned last. A closed engine ends it too:
+ * the stream tells why.
+ */
 async function repeat<T>(read: () => Promise<T>, signal: AbortSignal): Promise<T | undefined> {
   let last: T | undefined;
   try {

@@ -22,7 +22,10 @@ export interface BudgetHost {
   readonly emit: Emit;
 }
 
-/** Brings the engine's budget to what the attribute says: one change at a time, and then the newest wish, not those between. */
+/**
+ * Brings the engine's budget to what the attribute says: one change at a time, and then the newest
+ * wish, not those between.
+ */
 export class Budget {
   readonly #host: BudgetHost;
   #held: string | null = null;
@@ -46,7 +49,10 @@ export class Budget {
     this.#following = false;
   }
 
-  /** Whether to look for another wish. Where the engine is replaced meanwhile, the new one was opened with the newest. */
+  /**
+   * Whether to look for another wish. Where the engine is replaced meanwhile, the new one was
+   * opened with the newest.
+   */
   async #change(): Promise<boolean> {
     const host = this.#host;
     const opened = host.engine();
@@ -73,7 +79,10 @@ export class Budget {
     return true;
   }
 
-  /** Says what holds now, unless it does not any more: the slots that there really are, which a device may limit. */
+  /**
+   * Says what holds now, unless it does not any more: the slots that there really are, which a
+   * device may limit.
+   */
   async #tell(engine: Engine, failure: Failure | undefined, holds: () => boolean): Promise<void> {
     const { notice, emit, show } = this.#host;
     const stats = await engine.stats().catch(() => undefined);

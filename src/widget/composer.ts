@@ -6,7 +6,10 @@ export interface ComposerActions {
   stop(): void;
 }
 
-/** The form: a labelled text area, and Send, which is Stop while an answer is made. Enter sends, Shift+Enter is a new line. */
+/**
+ * The form: a labelled text area, and Send, which is Stop while an answer is made. Enter sends,
+ * Shift+Enter is a new line.
+ */
 export class Composer {
   readonly root: HTMLFormElement;
   readonly #text = h("textarea", {

@@ -6,7 +6,10 @@ export interface Exchange {
   answer: string;
 }
 
-/** The messages of a conversation; a question that got no answer is left out, since templates want strict turns. */
+/**
+ * The messages of a conversation; a question that got no answer is left out, since templates want
+ * strict turns.
+ */
 export function messagesOf(exchanges: readonly Exchange[]): ChatMessage[] {
   return exchanges
     .filter(({ answer }) => answer !== "")

@@ -6,7 +6,10 @@ import { ratesOf } from "./rates.ts";
 
 const NEAR_BOTTOM_PX = 32;
 
-/** The log: questions and answers, following the newest words only while the reader is at the bottom. */
+/**
+ * The log: questions and answers, following the newest words only while the reader is at the
+ * bottom.
+ */
 export class ConversationView {
   readonly root: HTMLElement;
   readonly #log = h("div", {

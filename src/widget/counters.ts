@@ -27,7 +27,10 @@ const ROWS: readonly Row[] = [
   ["Time stalled", "waiting for experts", ({ stalledMs }) => formatMs(stalledMs)],
 ];
 
-/** A table of what the expert pool did since the model was opened: the prompts' part and the answers' part side by side. */
+/**
+ * A table of what the expert pool did since the model was opened: the prompts' part and the
+ * answers' part side by side.
+ */
 export class CountersTable {
   readonly root: HTMLTableElement;
   readonly #cells: readonly (readonly [prompt: HTMLElement, answer: HTMLElement])[];

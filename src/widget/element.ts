@@ -21,9 +21,11 @@ import { Talk } from "./talk.ts";
 const SUGGESTIONS = ["Tell me a story about a dog.", "Hello!", "Who are you?"];
 
 /**
- * `<mixtab-chat model="…" budget="2GB">`: a conversation with a model that runs in this browser. Attributes: `model` (a folder's
- * URL, or `owner/name` on the Hub), `budget` ("2GB", "64MB", bytes, "all", "auto"; a change holds at once, in mid-answer too),
- * `context-length`, `device` ("auto", "gpu", "cpu"), `temperature`, `max-tokens`. Its events are {@link ChatEvents}; its colours, the custom properties of palette.css.
+ * `<mixtab-chat model="…" budget="2GB">`: a conversation with a model that runs in this browser.
+ * Attributes: `model` (a folder's URL, or `owner/name` on the Hub), `budget` ("2GB", "64MB", bytes,
+ * "all", "auto"; a change holds at once, in mid-answer too), `context-length`, `device` ("auto",
+ * "gpu", "cpu"), `temperature`, `max-tokens`. Its events are {@link ChatEvents}; its colours, the
+ * custom properties of palette.css.
  */
 export class MixtabChat extends HTMLElement {
   static readonly observedAttributes: readonly string[] = ENGINE_ATTRIBUTES;
@@ -95,7 +97,10 @@ export class MixtabChat extends HTMLElement {
     else this.#reopen();
   }
 
-  /** The model: the attribute, or files by name (see `ModelReference`), which only the property takes. */
+  /**
+   * The model: the attribute, or files by name (see `ModelReference`), which only the property
+   * takes.
+   */
   get model(): ModelReference | undefined {
     return this.#files ?? this.getAttribute("model") ?? undefined;
   }
@@ -109,7 +114,10 @@ export class MixtabChat extends HTMLElement {
     this.#reopen();
   }
 
-  /** More options for `createEngine`; the attributes have the last word. Setting it opens the engine anew. */
+  /**
+   * More options for `createEngine`; the attributes have the last word. Setting it opens the engine
+   * anew.
+   */
   get engineOptions(): EngineOptions {
     return this.#options;
   }
@@ -127,7 +135,10 @@ export class MixtabChat extends HTMLElement {
     });
   }
 
-  /** The engine in use, once it is open; it is closed when the element is removed, or another model is named. */
+  /**
+   * The engine in use, once it is open; it is closed when the element is removed, or another model
+   * is named.
+   */
   get engine(): Promise<Engine> | undefined {
     return this.#opened;
   }
@@ -137,7 +148,10 @@ export class MixtabChat extends HTMLElement {
     return this.#talk.messages;
   }
 
-  /** Asks as if it had been typed; resolves when the answer has ended. Errors: bad-request while another answer is made. */
+  /**
+   * Asks as if it had been typed; resolves when the answer has ended. Errors: bad-request while
+   * another answer is made.
+   */
   send(text: string): Promise<void> {
     return this.#talk.send(text);
   }

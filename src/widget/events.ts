@@ -2,15 +2,23 @@ import type { ModelInfo, Progress, Stats } from "../index.ts";
 import type { AnswerEnd } from "./answer.ts";
 import type { Failure } from "./failure.ts";
 
-/** What `<mixtab-chat>` tells its page, by event name; each bubbles, and carries this as `detail`. */
+/**
+ * What `<mixtab-chat>` tells its page, by event name; each bubbles, and carries this as `detail`.
+ */
 export interface ChatEvents {
   /** Bytes of the model have arrived; goes on after mixtab-ready, until all are in the store. */
   readonly "mixtab-progress": Progress;
   /** A model is open and answers. */
   readonly "mixtab-ready": ModelInfo;
-  /** The budget has changed while the model was open, or could not: what holds now. A budget that was overtaken by another has no event. */
+  /**
+   * The budget has changed while the model was open, or could not: what holds now. A budget that
+   * was overtaken by another has no event.
+   */
   readonly "mixtab-budget": ModelInfo;
-  /** The pool's counters since the model was opened: when it is ready, when its budget has changed, and four times a second while it answers. */
+  /**
+   * The pool's counters since the model was opened: when it is ready, when its budget has changed,
+   * and four times a second while it answers.
+   */
   readonly "mixtab-stats": Stats;
   /** An answer has ended, by itself or by Stop. */
   readonly "mixtab-answer": AnswerEnd;

@@ -31,7 +31,10 @@ export const worthARetry = ({ code }: Failure): boolean => WORTH_A_RETRY.has(cod
 /** Whether the model must be opened anew before the next answer. */
 export const endsTheEngine = ({ code }: Failure): boolean => ENDS_THE_ENGINE.has(code);
 
-/** Any thrown thing as a {@link Failure}; by shape, since an error may come from a worker or another copy of the package. */
+/**
+ * Any thrown thing as a {@link Failure}; by shape, since an error may come from a worker or another
+ * copy of the package.
+ */
 export function failureOf(error: unknown): Failure {
   const { code, message } = (error ?? {}) as { code?: unknown; message?: unknown };
   const text = typeof message === "string" && message !== "" ? message : String(error);

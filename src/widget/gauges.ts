@@ -4,7 +4,10 @@ import { MODE_LABELS } from "./mode_labels.ts";
 import { formatBytesLike, NOTHING_YET } from "./numbers.ts";
 import { ratesOf } from "./rates.ts";
 
-/** The strip between conversation and composer: what the expert pool does for the answer being made. Not there in a dense model. */
+/**
+ * The strip between conversation and composer: what the expert pool does for the answer being made.
+ * Not there in a dense model.
+ */
 export class Gauges {
   readonly root: HTMLElement;
   readonly #hits = h("dd", { class: "share" }, NOTHING_YET);
@@ -13,7 +16,9 @@ export class Gauges {
   readonly #mode = h("span", { class: "mode" }, NOTHING_YET);
   readonly #meaning = h("span", { class: "unseen" });
   readonly #ofMode: HTMLElement;
-  /** What a token reads when nothing is in memory: numbers keep its unit, so that they do not jump. */
+  /**
+   * What a token reads when nothing is in memory: numbers keep its unit, so that they do not jump.
+   */
   #mostBytes = 0;
 
   constructor() {

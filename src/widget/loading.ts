@@ -4,7 +4,10 @@ import type { Notice } from "./notice.ts";
 import { formatBytes } from "./numbers.ts";
 import { ProgressBar, sourceName } from "./progress_bar.ts";
 
-/** What a person sees of a model's opening: a line of status, the progress bar, and notes about what did not go as hoped. */
+/**
+ * What a person sees of a model's opening: a line of status, the progress bar, and notes about what
+ * did not go as hoped.
+ */
 export class Loading {
   readonly bar = new ProgressBar();
   readonly status = h("p", { class: "status", part: "status", role: "status" });

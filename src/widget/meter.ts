@@ -5,13 +5,19 @@ export interface AnswerCounts {
   readonly tokens: number;
   /** From the first token on; 0 until there are two. */
   readonly tokensPerSecond: number;
-  /** What the expert pool did for the answer's own tokens, the prompt's not among them; all 0 in a dense model. */
+  /**
+   * What the expert pool did for the answer's own tokens, the prompt's not among them; all 0 in a
+   * dense model.
+   */
   readonly decode: PoolCounters;
   readonly promptTokens?: number;
   readonly cachedTokens?: number;
 }
 
-/** Measures one answer: the engine's counters less what they were before, and the time since the first token. */
+/**
+ * Measures one answer: the engine's counters less what they were before, and the time since the
+ * first token.
+ */
 export class Meter {
   readonly #before: Stats;
   #firstMs: number | undefined;
@@ -32,7 +38,10 @@ export class Meter {
     return this.live(this.#before);
   }
 
-  /** While the answer is made. A dense model has no pool that counts tokens, and the first token comes of the prompt: pieces of text stand for them. */
+  /**
+   * While the answer is made. A dense model has no pool that counts tokens, and the first token
+   * comes of the prompt: pieces of text stand for them.
+   */
   live(now: Stats): AnswerCounts {
     const decode = difference(now.decode, this.#before.decode);
     return this.#counts(Math.max(decode.tokens, this.#pieces), decode);

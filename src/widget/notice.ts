@@ -1,7 +1,10 @@
 import { button, h } from "./dom.ts";
 import type { Failure } from "./failure.ts";
 
-/** The boxes above the composer: one failure (an alert, with a way on) and the notes that the work goes on despite something. */
+/**
+ * The boxes above the composer: one failure (an alert, with a way on) and the notes that the work
+ * goes on despite something.
+ */
 export class Notice {
   readonly root: HTMLElement;
   readonly #alert = h("div", { role: "alert", class: "alert", part: "alert" });

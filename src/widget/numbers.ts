@@ -11,7 +11,10 @@ export function formatBytes(bytes: number): string {
   return `${value.toFixed(digits)} ${UNITS[unit]}`;
 }
 
-/** Bytes in the unit that fits `most`, whatever they are: what changes all the time should not change its unit too. */
+/**
+ * Bytes in the unit that fits `most`, whatever they are: what changes all the time should not
+ * change its unit too.
+ */
 export function formatBytesLike(bytes: number, most: number): string {
   const unit = unitOf(most);
   return `${(Math.max(0, bytes) / 1000 ** unit).toFixed(Math.max(0, unit - 1))} ${UNITS[unit]}`;
@@ -33,7 +36,10 @@ export function formatRate(rate: number): string {
   return rate < 10 ? rate.toFixed(1) : formatCount(rate);
 }
 
-/** A share of a whole in percent; "–" where there is no whole yet, and never "100 %" of something short of it. */
+/**
+ * A share of a whole in percent; "–" where there is no whole yet, and never "100 %" of something
+ * short of it.
+ */
 export function formatShare(part: number, whole: number): string {
   if (whole <= 0) return NOTHING_YET;
   const percent = (100 * part) / whole;

@@ -4,7 +4,10 @@ import { formatBytes } from "./numbers.ts";
 
 const QUIET_MS = 1000;
 
-/** A progress bar with words: how many bytes, how fast, and where they come from. Never still for a second without saying so. */
+/**
+ * A progress bar with words: how many bytes, how fast, and where they come from. Never still for a
+ * second without saying so.
+ */
 export class ProgressBar {
   readonly root: HTMLElement;
   readonly #bar = h("div", {

@@ -1,6 +1,9 @@
 import { type ChatRequest, type EngineOptions, MixtabError } from "../index.ts";
 
-/** Attributes that the engine is opened with; a change opens it anew, unless it is only of the budget. */
+/**
+ * Attributes that the engine is opened with; a change opens it anew, unless it is only of the
+ * budget.
+ */
 export const ENGINE_ATTRIBUTES = ["model", "budget", "context-length", "device"] as const;
 
 /** Attributes that the next answer reads. */
@@ -20,7 +23,10 @@ const SCALE: Readonly<Record<string, number>> = {
   gib: 2 ** 30,
 };
 
-/** "2GB", "64 MB", "512MiB", bytes, "all", or "auto"; undefined (the engine's default) where the attribute is absent or empty. Errors: bad-request. */
+/**
+ * "2GB", "64 MB", "512MiB", bytes, "all", or "auto"; undefined (the engine's default) where the
+ * attribute is absent or empty. Errors: bad-request.
+ */
 export function parseBudget(text: string | null): number | "auto" | undefined {
   const value = text?.trim().toLowerCase() ?? "";
   if (value === "") return undefined;

@@ -24,7 +24,9 @@ export interface TalkHost {
   readonly emit: Emit;
 }
 
-/** The conversation: its turns, the answer being made, and the views of both. It outlives engines. */
+/**
+ * The conversation: its turns, the answer being made, and the views of both. It outlives engines.
+ */
 export class Talk {
   readonly view = new ConversationView();
   readonly composer: Composer;
@@ -42,7 +44,10 @@ export class Talk {
     return messagesOf(this.#exchanges);
   }
 
-  /** Asks, and resolves when the answer has ended in whatever way. Errors: bad-request while another answer is made. */
+  /**
+   * Asks, and resolves when the answer has ended in whatever way. Errors: bad-request while another
+   * answer is made.
+   */
   async send(question: string): Promise<void> {
     if (this.#answering)
       throw new MixtabError("bad-request", "An answer is being made: call stop() first, or wait for mixtab-answer.");
@@ -57,7 +62,10 @@ export class Talk {
     this.#answering?.abort.abort(new DOMException("Stopped.", "AbortError"));
   }
 
-  /** Before an engine is closed: an answer it is making ends, one that still waits for a model goes on waiting. */
+  /**
+   * Before an engine is closed: an answer it is making ends, one that still waits for a model goes
+   * on waiting.
+   */
   stopStreaming(): void {
     if (this.#answering?.streaming) this.stop();
   }

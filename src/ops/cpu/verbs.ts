@@ -275,7 +275,10 @@ export class CpuRecorder implements Ops {
     if (this.taps === "all") this.keep(name, floats(x), x.width);
   }
 
-  /** No tensor's memory is used twice here, so a tap needs no copy of its own; a step that stalls is tapped when it ends. */
+  /**
+   * No tensor's memory is used twice here, so a tap needs no copy of its own; a step that stalls is
+   * tapped when it ends.
+   */
   private keep(name: string, data: Float32Array | Uint32Array, width: number): void {
     this.tapped.set(name, { data, width });
   }

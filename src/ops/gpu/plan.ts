@@ -15,7 +15,10 @@ export function makePlan({ device, pipelines, arena, lasting, rebinds, runner }:
     for (const dispatch of dispatches) dispatch.operands = dispatch.rebind?.() ?? dispatch.operands;
   });
 
-  /** The sets of the layers that the step has routed by now; of the others, the words are an older step's. */
+  /**
+   * The sets of the layers that the step has routed by now; of the others, the words are an older
+   * step's.
+   */
   const setsOf = ({ began, stall, sets }: DecodedReport, to: Mark) => {
     const isRouted = (index: number) => began && resolves[index]! <= to && (stall === NONE || index <= stall);
     const setOf = (index: number, at: number, experts: number) =>

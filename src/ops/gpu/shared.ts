@@ -22,7 +22,10 @@ export interface Shared {
 
 export interface Lasting {
   readonly arena: Arena;
-  /** The routes of E experts, A per token: no part of the arena, since a later layer's `resolve` writes its own. */
+  /**
+   * The routes of E experts, A per token: no part of the arena, since a later layer's `resolve`
+   * writes its own.
+   */
   routes(experts: number, top: number): GPUBuffer;
 }
 

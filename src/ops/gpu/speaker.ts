@@ -14,7 +14,10 @@ export interface GpuSpeaker extends Speaker {
   check(): Promise<void>;
 }
 
-/** A speaker on the adapter that `gpu` gives: `navigator.gpu` of a page or worker, or Dawn's in Node. Errors: no-webgpu, insecure-context. */
+/**
+ * A speaker on the adapter that `gpu` gives: `navigator.gpu` of a page or worker, or Dawn's in
+ * Node. Errors: no-webgpu, insecure-context.
+ */
 export async function gpuSpeaker(gpu: GPU | undefined = globalThis.navigator?.gpu): Promise<GpuSpeaker> {
   return speak(await requestDevice(gpu));
 }
