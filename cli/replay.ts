@@ -6,7 +6,7 @@ import type { Shape } from "../src/experts/policy.ts";
 import { ExpectedUse, type Policy } from "../src/experts/policy.ts";
 import { Arc, Belady, Lfu, Lru, PerLayerLru } from "./replay/baselines.ts";
 import { type Curve, drawCurves } from "./replay/curves.ts";
-import { type Cache, type Event, eventsOf, PolicyCache, type Replayed, replay } from "./replay/replay.ts";
+import { type Event, type ExpertCache, eventsOf, PolicyCache, type Replayed, replay } from "./replay/replay.ts";
 import { type RouteTrace, readRouteTrace } from "./route_trace.ts";
 import { formatBytes, runCommand } from "./shell.ts";
 
@@ -17,7 +17,7 @@ the trace does not name segments); counted are generated tokens, or with --phase
 experts per token; default: --cycles 0.5,1,2,4,6,8. --record-bytes overrides the sizes that the trace gives.
 Policies: mixtab (ours), lru, lfu, layer-lru, arc, belady (knows the future: the optimum).`;
 
-type MakeCache = (shape: RouteTrace, slots: number, events: readonly Event[]) => Cache;
+type MakeCache = (shape: RouteTrace, slots: number, events: readonly Event[]) => ExpertCache;
 
 const pooled =
   (makePolicy: (shape: Shape) => Policy): MakeCache =>

@@ -1,6 +1,6 @@
 /** Text goldens against the text side: token ids, decoded text, streamed pieces, rendered conversations. */
 import { MixtabError } from "../src/base/errors.ts";
-import { type ChatMessage, loadChatTemplate } from "../src/text/chat_template.ts";
+import { loadChatTemplate, type TemplateMessage } from "../src/text/chat_template.ts";
 import type { Tokenizer } from "../src/text/tokenizer.ts";
 
 export interface TokenizerCase {
@@ -25,7 +25,7 @@ export interface StreamCase {
 
 export interface TemplateCase {
   readonly title: string;
-  readonly messages: readonly ChatMessage[];
+  readonly messages: readonly TemplateMessage[];
   readonly tools?: readonly unknown[] | null;
   readonly add_generation_prompt: boolean;
   readonly continue_final_message?: boolean;

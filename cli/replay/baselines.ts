@@ -1,6 +1,6 @@
 /** Policies to compare ours with; each is the textbook's, without a floor. */
 import type { Policy, Shape } from "../../src/experts/policy.ts";
-import type { Cache, Event } from "./replay.ts";
+import type { Event, ExpertCache } from "./replay.ts";
 
 type Needed = (id: number) => boolean;
 
@@ -158,7 +158,7 @@ export class Arc implements Policy {
  * The optimum, which knows the future (Belady 1966): of what was there and what an event brought, keeps what is needed soonest. Nothing has to stay, not even what was
  * just brought; a pool of so many slots can only do worse.
  */
-export class Belady implements Cache {
+export class Belady implements ExpertCache {
   private readonly slots: number;
   /** By event, when each of the experts that it needs is needed next. */
   private readonly next = new Map<Event, readonly number[]>();

@@ -30,7 +30,7 @@ export interface Replayed {
 }
 
 /** What holds experts. */
-export interface Cache {
+export interface ExpertCache {
   has(id: number): boolean;
   /** An event, and what was not there. */
   serve(event: Event, missing: readonly number[]): void;
@@ -84,7 +84,7 @@ function endOf(visits: readonly Visit[], begin: number, belongs: (visit: Visit) 
 }
 
 /** Replays events on a cache that is empty at first. */
-export function replay({ recordBytes }: RouteTrace, events: readonly Event[], cache: Cache): Replayed {
+export function replay({ recordBytes }: RouteTrace, events: readonly Event[], cache: ExpertCache): Replayed {
   const tally = (): Tally => ({ hits: 0, misses: 0, bytes: 0, tokens: 0 });
   const result = { prefill: tally(), decode: tally() };
   for (const event of events) {
@@ -102,7 +102,7 @@ export function replay({ recordBytes }: RouteTrace, events: readonly Event[], ca
 }
 
 /** Slots under a policy, as the pool keeps them. */
-export class PolicyCache implements Cache {
+export class PolicyCache implements ExpertCache {
   private readonly residency: Residency;
 
   constructor(shape: Shape, slots: number, policy: Policy) {

@@ -93,14 +93,14 @@ function inRows({ rows, columns }: MatrixSource, dtype: Float, take: TakeRows): 
   };
 }
 
-type Place = Omit<Matrix, "encoding">;
+type LaidOut = Omit<Matrix, "encoding">;
 
 const widen =
-  ({ weight, columns }: Place, write: Write): TakeRows =>
+  ({ weight, columns }: LaidOut, write: Write): TakeRows =>
   (values, firstRow) =>
     write(weight + firstRow * columns * 4, new Uint8Array(values.buffer, values.byteOffset, values.byteLength));
 
-function quantise({ columns, ...at }: Place, encoding: Affine, write: Write): TakeRows {
+function quantise({ columns, ...at }: LaidOut, encoding: Affine, write: Write): TakeRows {
   const { bits, group } = encoding;
   assert(bits === 4 && group !== 128, "what arrives is quantised to 4 bits");
   return (values, firstRow) => {

@@ -2,9 +2,9 @@
 import type { PublishedName } from "../base/published_name.ts";
 import type { ExpertsSpec } from "../layers/builder.ts";
 
-type Part = Parameters<ExpertsSpec["names"]>[1];
+type ExpertPart = Parameters<ExpertsSpec["names"]>[1];
 
-const PROJECTIONS = { w1: "gate_proj", w2: "down_proj", w3: "up_proj" } as const satisfies Record<Part, string>;
+const PROJECTIONS = { w1: "gate_proj", w2: "down_proj", w3: "up_proj" } as const satisfies Record<ExpertPart, string>;
 
 /** One by one, as MLX stacks them, as transformers 5 fuses them: all under one prefix. */
 export const expertsUnder =
@@ -16,13 +16,13 @@ export const expertsUnder =
   ];
 
 /** MLX's `switch_mlp`: one stack [E, out, in] for each matrix. */
-export const stackedExpert = (prefix: string, expert: number, part: Part): PublishedName => ({
+export const stackedExpert = (prefix: string, expert: number, part: ExpertPart): PublishedName => ({
   module: `${prefix}.switch_mlp.${PROJECTIONS[part]}`,
   stack: expert,
 });
 
 /** transformers 5: gate and up in one stack [E, 2F, D], gate rows first. */
-export const fusedExpert = (prefix: string, hidden: number, expert: number, part: Part): PublishedName =>
+export const fusedExpert = (prefix: string, hidden: number, expert: number, part: ExpertPart): PublishedName =>
   part === "w2"
     ? { module: `${prefix}.experts.down_proj`, bare: true, stack: expert }
     : { module: `${prefix}.experts.gate_up_proj`, bare: true, stack: expert, firstRow: part === "w1" ? 0 : hidden };

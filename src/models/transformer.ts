@@ -19,7 +19,7 @@ export interface Defaults {
 }
 
 /** The sizes of a decoder. */
-export type Shape = ReturnType<typeof readShape>;
+export type DecoderShape = ReturnType<typeof readShape>;
 
 /** Reads the keys that most configs have. Errors: bad-config. */
 export function readShape(config: Config, defaults: Defaults) {
@@ -53,7 +53,7 @@ export function readShape(config: Config, defaults: Defaults) {
 export type MakeBlock = (prefix: string, turn: Layer, l: number) => BlockParts;
 
 /** The whole model around its blocks. */
-export function transformer(m: Builder, shape: Shape, block: MakeBlock): Speech {
+export function transformer(m: Builder, shape: DecoderShape, block: MakeBlock): Speech {
   const { width: D, vocabulary: V, layers, eps } = shape;
   const table = m.rope(shape.inverseFrequencies);
   const turn: Layer = (ops, x) => ops.rope(x, table);

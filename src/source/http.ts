@@ -23,7 +23,7 @@ export interface HttpOptions {
 export function httpSource(baseUrl: string, options: HttpOptions = {}): Source {
   const base = new URL(baseUrl);
   if (!base.pathname.endsWith("/")) base.pathname += "/";
-  const wire = new Wire(base, options);
+  const wire = new HttpWire(base, options);
   /** Learnt from every Content-Range, so that asking for a size after a read costs nothing. */
   const sizes = new Map<string, number>();
 
@@ -87,7 +87,7 @@ class Passing extends Error {
 }
 
 /** Requests for files below a URL. */
-class Wire {
+class HttpWire {
   private readonly base: URL;
   private readonly fetch: typeof fetch;
   private readonly retryDelayMs: number;

@@ -6,7 +6,7 @@ import { MixtabError } from "../base/errors.ts";
 import { strftime } from "./strftime.ts";
 
 /** One turn; templates read further fields, such as `tool_calls`. */
-export interface ChatMessage {
+export interface TemplateMessage {
   readonly role: string;
   readonly content?: unknown;
   readonly [field: string]: unknown;
@@ -40,7 +40,7 @@ export interface ChatTemplate {
    * template itself refuses, bad-request for options that exclude each other, bad-template where
    * the template fails.
    */
-  render(messages: readonly ChatMessage[], options: RenderOptions): string;
+  render(messages: readonly TemplateMessage[], options: RenderOptions): string;
 }
 
 /**
@@ -143,7 +143,7 @@ function run(program: Program, variables: Readonly<Record<string, unknown>>): st
   }
 }
 
-function checkMessages(messages: readonly ChatMessage[]): void {
+function checkMessages(messages: readonly TemplateMessage[]): void {
   const isMessage = (message: unknown) => typeof message === "object" && message !== null && !Array.isArray(message);
   if (!Array.isArray(messages) || !messages.every(isMessage)) {
     throw new MixtabError("bad-messages", "The messages are not a list of objects. Send [{ role, content }, ...].");
@@ -193,7 +193,7 @@ function tokenVariables(tokens: TemplateTokens): Readonly<Record<string, string>
  */
 const TAG = "CONTINUE_FINAL_MESSAGE_TAG ";
 
-function withTag(messages: readonly ChatMessage[]): readonly ChatMessage[] {
+function withTag(messages: readonly TemplateMessage[]): readonly TemplateMessage[] {
   const last = messages.at(-1)!;
   const { content } = last;
   if (typeof content === "string") return [...messages.slice(0, -1), { ...last, content: content + TAG }];

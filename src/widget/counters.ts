@@ -2,14 +2,14 @@ import type { PoolCounters, Stats } from "../index.ts";
 import { h } from "./dom.ts";
 import { formatBytes, formatCount, formatMs, formatRate, formatShare, NOTHING_YET } from "./numbers.ts";
 
-type Row = readonly [name: string, title: string, value: (counters: PoolCounters) => string];
+type CounterRow = readonly [name: string, title: string, value: (counters: PoolCounters) => string];
 
 const perToken =
-  (of: (counters: PoolCounters) => number, format: (share: number) => string): Row[2] =>
+  (of: (counters: PoolCounters) => number, format: (share: number) => string): CounterRow[2] =>
   (counters) =>
     counters.tokens > 0 ? format(of(counters) / counters.tokens) : NOTHING_YET;
 
-const ROWS: readonly Row[] = [
+const ROWS: readonly CounterRow[] = [
   ["Tokens", "tokens read, and written", ({ tokens }) => formatCount(tokens)],
   ["Hit rate", "experts wanted that were resident", ({ hits, misses }) => formatShare(hits, hits + misses)],
   ["Hits", "experts wanted that were resident", ({ hits }) => formatCount(hits)],

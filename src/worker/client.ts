@@ -26,7 +26,7 @@ type Question = Call extends infer C ? (C extends { id: number } ? Omit<C, "id">
 
 /** Opens an engine in a worker. The worker ends with `close`, or when opening fails. */
 export async function openInWorker(worker: Worker, model: ModelReference, options: EngineOptions): Promise<Engine> {
-  const wire = new Wire(worker);
+  const wire = new WorkerWire(worker);
   const { onProgress, signal, ...rest } = options;
   try {
     let info = (await wire.ask(
@@ -56,7 +56,7 @@ export async function openInWorker(worker: Worker, model: ModelReference, option
 }
 
 const create =
-  (wire: Wire) =>
+  (wire: WorkerWire) =>
   async (
     request: ChatRequest,
     options: RequestOptions = {},
@@ -87,7 +87,7 @@ interface Asking {
 }
 
 /** Calls over a worker's port, matched to their answers. */
-class Wire {
+class WorkerWire {
   ended: unknown;
   private readonly worker: Worker;
   private readonly listeners = new Map<number, Listener>();

@@ -8,8 +8,8 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
   "src/gpu": ["src/base"],
   "src/kernels": ["src/base", "src/gpu", "shaders"],
   "src/ops/ops.ts": ["src/base"],
-  "src/ops/cpu/speaker.ts": ["src/base", "src/format", "src/ops/ops.ts"],
-  "src/ops/gpu/speaker.ts": ["src/base", "src/gpu", "src/kernels", "src/ops/ops.ts"],
+  "src/ops/cpu": ["src/base", "src/format", "src/ops/ops.ts"],
+  "src/ops/gpu": ["src/base", "src/gpu", "src/kernels", "src/ops/ops.ts"],
   "src/layers": ["src/base", "src/ops/ops.ts"],
   "src/models": ["src/base", "src/layers", "src/ops/ops.ts"],
   "src/text": ["src/base"],
@@ -45,6 +45,10 @@ const root = join(import.meta.dirname, "../..");
 const inside = (file: string, room: string) => file === room || file.startsWith(`${room}/`);
 const roomOf = (file: string) => Object.keys(ARROWS).find((room) => inside(file, room));
 
+/** The file of the project that an import means. */
+const targetOf = (file: string, target: string) =>
+  posix.normalize(relative(root, join(root, dirname(file), target.replace(/\?.*$/, ""))));
+
 const files = ["src", "demo"].flatMap((folder) =>
   readdirSync(join(root, folder), { recursive: true, encoding: "utf8" })
     .filter((name) => name.endsWith(".ts"))
@@ -64,7 +68,7 @@ test("every file lies in a room", () => {
 test("imports follow the arrows", () => {
   const wrong = imports.filter(({ file, target }) => {
     if (!target.startsWith(".")) return false;
-    const to = posix.normalize(relative(root, join(root, dirname(file), target.replace(/\?.*$/, ""))));
+    const to = targetOf(file, target);
     const room = roomOf(file)!;
     return !inside(to, room) && !ARROWS[room]!.some((allowed) => inside(to, allowed));
   });
@@ -77,4 +81,19 @@ test("packages stay in their rooms", () => {
     return !PACKAGES[target]?.some((room) => inside(file, room));
   });
   expect(wrong).toEqual([]);
+});
+
+test("no file imports itself by way of others, not even types", () => {
+  const circles: string[] = [];
+  const done = new Set<string>();
+  const follow = (file: string, path: readonly string[]): void => {
+    const at = path.indexOf(file);
+    if (at >= 0) circles.push([...path.slice(at), file].join(" -> "));
+    if (at >= 0 || done.has(file)) return;
+    for (const { file: from, target } of imports)
+      if (from === file && target.startsWith(".")) follow(targetOf(file, target), [...path, file]);
+    done.add(file);
+  };
+  for (const file of files) follow(file, []);
+  expect(circles).toEqual([]);
 });

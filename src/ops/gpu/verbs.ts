@@ -56,7 +56,7 @@ const SPLIT = 256;
 /** `route_*` and `resolve` have a lane for each. */
 const MAX_EXPERTS = 256;
 
-export interface Kept {
+export interface Tapped {
   readonly name: string;
   readonly buffer: GPUBuffer;
   readonly width: number;
@@ -72,7 +72,7 @@ export class GpuRecorder implements Ops {
   readonly routed: { readonly experts: number; readonly at: number }[] = [];
   readonly resolves: Mark[] = [];
   readonly combines: Mark[] = [];
-  readonly kept: Kept[] = [];
+  readonly kept: Tapped[] = [];
   readonly guesses: { readonly layer: number; readonly from: number; readonly experts: number; readonly at: number }[] =
     [];
   readonly chunk: number;
@@ -276,7 +276,7 @@ export class GpuRecorder implements Ops {
     return rows;
   }
 
-  private keep(name: string, x: Operand, width: number, type: Kept["type"], offset: number): void {
+  private keep(name: string, x: Operand, width: number, type: Tapped["type"], offset: number): void {
     const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC;
     const buffer = this.shared.extra(`tap ${name}`, 4 * this.bucket * width, usage);
     this.recording.dispatch(copy, { width, offset }, { x, y: buffer }, [Math.ceil(width / 64), this.bucket]);
