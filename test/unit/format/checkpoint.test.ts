@@ -32,6 +32,18 @@ const open = (config: unknown, list: readonly (readonly [string, Dtype, readonly
 
 const Q4 = { quantization: { group_size: 64, bits: 4 } };
 
+it("null in config.json's quantization is as if absent", () => {
+  const encoding = { kind: "affine", bits: 4, group: 64, scales: "bf16" };
+  for (const config of [
+    { quantization: { group_size: 64, bits: 4, mode: null } },
+    { quantization: { group_size: 64, bits: 4, a: { group_size: 64, bits: 4, mode: null } } },
+    { quantization: null, quantization_config: { group_size: 64, bits: 4, quant_method: null } },
+  ])
+    expect(open(config, quantised("a", 6, 8, 1)).find([{ module: "a" }], 6, 64)).toMatchObject({ encoding });
+  const plain = open({ quantization_config: { quant_method: null } }, [["a.weight", "BF16", [6, 4]]]);
+  expect(plain.find([{ module: "a" }], 6, 4)).toMatchObject({ encoding: { kind: "plain", dtype: "bf16" } });
+});
+
 describe("a plain matrix", () => {
   const list = [
     ["a.weight", "BF16", [6, 4]],
