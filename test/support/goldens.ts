@@ -1,7 +1,7 @@
 /** Goldens as tests, for either speaker: the platform says how to open a fixture folder. */
 import { expect, test } from "vitest";
-import { compareNumbers, type Line } from "../../cli/comparison.ts";
-import { checkModel } from "../../cli/model_golden.ts";
+import { compareNumbers, type Line } from "../../cli/check/comparison.ts";
+import { checkModel } from "../../cli/check/model_golden.ts";
 import { layExpert, layMatrix } from "../../src/base/matrix.ts";
 import { loadModel } from "../../src/engine/load.ts";
 import { Session } from "../../src/engine/session.ts";
@@ -11,6 +11,7 @@ import type { Sampling, Speaker } from "../../src/ops/ops.ts";
 import { memorySource } from "../../src/source/memory.ts";
 import type { Source } from "../../src/source/source.ts";
 import { loadTokenizer } from "../../src/text/tokenizer.ts";
+import { gathered } from "./gathered.ts";
 
 const GREEDY: Sampling = { temperature: 0, topK: 0, topP: 1, seed: 0 };
 
@@ -41,11 +42,8 @@ export function testModelGoldens(
     for (const chunk of chunks)
       test(`${folder} agrees with its golden, chunks of ${chunk}`, async () => {
         const speaker = await platform.speaker();
-        const lines = await checkModel(speaker, platform.open(folder), {
-          chunk,
-          thorough: chunk === 256,
-          longestAnswer,
-        });
+        const options = { chunk, thorough: chunk === 256, longestAnswer };
+        const lines = await gathered(checkModel(speaker, platform.open(folder), options));
         expect(failed(lines)).toEqual([]);
         expect(lines.length).toBeGreaterThanOrEqual(5);
         speaker.close();
