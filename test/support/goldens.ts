@@ -1,7 +1,7 @@
 /** Goldens as tests, for either speaker: the platform says how to open a fixture folder. */
 import { expect, test } from "vitest";
 import { compareNumbers, type Line } from "../../cli/check/comparison.ts";
-import { checkModel } from "../../cli/check/model_golden.ts";
+import { checkModel, type GoldenJson } from "../../cli/check/model_golden.ts";
 import { layExpert, layMatrix } from "../../src/base/matrix.ts";
 import { loadModel } from "../../src/engine/load.ts";
 import { Session } from "../../src/engine/session.ts";
@@ -15,12 +15,29 @@ import { gathered } from "./gathered.ts";
 
 const GREEDY: Sampling = { temperature: 0, topK: 0, topP: 1, seed: 0 };
 
-export const MODEL_GOLDENS = [
-  ...["mixtral_base", "mixtral_window", "mixtral_long", "mixtral_wide", "mixtral_odd", "mistral"].map(
-    (name) => `hf/${name}`,
-  ),
-  ...["q4g64", "q4g32", "q4g128", "q4g64_sharded", "q4_embed8", "q4_legacy"].map((name) => `mlx/mixtral_${name}`),
-];
+/** A golden folder of a model, and what of its files says how much work it is. */
+export interface GoldenFolder {
+  /** Below test/fixtures. */
+  readonly folder: string;
+  readonly golden: GoldenJson;
+  /** Whether its config.json says that the weights are. */
+  readonly isQuantised: boolean;
+}
+
+const FIXTURES = "../fixtures/";
+const goldens = import.meta.glob<GoldenJson>("../fixtures/**/golden.json", { eager: true, import: "default" });
+const configs = import.meta.glob<Readonly<Record<string, unknown>>>("../fixtures/**/config.json", {
+  eager: true,
+  import: "default",
+});
+
+/** Every folder below test/fixtures that has a golden.json. */
+export const GOLDEN_FOLDERS: readonly GoldenFolder[] = Object.entries(goldens).map(([path, golden]) => {
+  const folder = path.slice(0, path.lastIndexOf("/"));
+  const config = configs[`${folder}/config.json`] ?? {};
+  const isQuantised = "quantization" in config || "quantization_config" in config;
+  return { folder: folder.slice(FIXTURES.length), golden, isQuantised };
+});
 
 export interface Platform {
   speaker(): Promise<Speaker>;
@@ -32,13 +49,16 @@ export interface Platform {
 const failed = (lines: readonly Line[]) =>
   lines.filter(({ ok }) => !ok).map(({ quantity, text }) => `${quantity}: ${text}`);
 
-/** Every golden folder, with chunks of 1, 7 and 256; what does not depend on chunks once, with the largest. */
+/**
+ * Golden folders, with chunks of 1, 7 and 256; what does not depend on chunks once, with the
+ * largest.
+ */
 export function testModelGoldens(
   platform: Platform,
-  folders: readonly string[],
+  folders: readonly GoldenFolder[],
   { chunks = [1, 7, 256], longestAnswer = Number.POSITIVE_INFINITY } = {},
 ): void {
-  for (const folder of folders)
+  for (const { folder } of folders)
     for (const chunk of chunks)
       test(`${folder} agrees with its golden, chunks of ${chunk}`, async () => {
         const speaker = await platform.speaker();
