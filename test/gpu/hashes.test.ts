@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
 import { sha256 } from "../../src/base/hash.ts";
+import type { ExpertLibrary } from "../../src/engine/library.ts";
 import { loadModel } from "../../src/engine/load.ts";
 import { Session } from "../../src/engine/session.ts";
 import { Pool, type ReadExpert } from "../../src/experts/pool.ts";
@@ -27,10 +28,7 @@ async function run({ model = "mlx/mixtral_q4g64", slots, chunk, prompt, shuffle 
   const speaker = await shared;
   const source = httpSource(new URL(`/test/fixtures/${model}/`, location.href).href);
   const loaded = await loadModel(speaker, source, null, { quantize: false, slots, contextLength: 512 });
-  const pool =
-    shuffle === undefined
-      ? loaded.pool!
-      : shuffledPool(loaded.pool!, (...expert) => loaded.library!.read(...expert), shuffle);
+  const pool = shuffle === undefined ? loaded.pool! : shuffledPool(loaded.pool!, loaded.library!, shuffle);
   const logits: Float32Array[] = [];
   const session = new Session(
     speaker,
@@ -50,14 +48,14 @@ async function run({ model = "mlx/mixtral_q4g64", slots, chunk, prompt, shuffle 
 }
 
 /** Several reads under way at once, each held back for a while. */
-function shuffledPool({ slots }: Pool, read: ReadExpert, seed: number): Pool {
+function shuffledPool({ slots }: Pool, library: ExpertLibrary, seed: number): Pool {
   const next = numbers(seed);
   const late: ReadExpert = async (...expert) => {
-    const from = await read(...expert);
+    const from = await library.read(...expert);
     await new Promise((resolve) => setTimeout(resolve, (next() + 1) * 4));
     return from;
   };
-  return new Pool(slots, 2, late, { readsAtOnce: 8 });
+  return new Pool(slots, library.layers, late, { readsAtOnce: 8 });
 }
 
 const RESIDENT = { prompt: 70 } as const;

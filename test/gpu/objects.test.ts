@@ -102,7 +102,7 @@ test("a matrix or a pool that no buffer of this GPU holds is refused in words", 
     biases: 0,
   } as const;
   expect(() => speaker.weight({ ...huge, end: 2 ** 40 })).toThrow(expect.objectContaining({ code: "out-of-memory" }));
-  expect(() => speaker.slots(2 ** 20, 2 ** 24, 1, 1)).toThrow(expect.objectContaining({ code: "out-of-memory" }));
+  expect(() => speaker.slots(2 ** 20, 2 ** 24, [1])).toThrow(expect.objectContaining({ code: "out-of-memory" }));
   speaker.close();
 });
 

@@ -1,25 +1,44 @@
 /** Goldens as tests, for either speaker: the platform says how to open a fixture folder. */
 import { expect, test } from "vitest";
-import { compareNumbers, type Line } from "../../cli/comparison.ts";
-import { checkModel } from "../../cli/model_golden.ts";
+import { compareNumbers, type Line } from "../../cli/check/comparison.ts";
+import { checkModel, type GoldenJson } from "../../cli/check/model_golden.ts";
 import { layExpert, layMatrix } from "../../src/base/matrix.ts";
 import { loadModel } from "../../src/engine/load.ts";
 import { Session } from "../../src/engine/session.ts";
 import { Pool } from "../../src/experts/pool.ts";
 import { runStep } from "../../src/experts/step.ts";
+import { SILU } from "../../src/layers/mixture.ts";
 import type { Sampling, Speaker } from "../../src/ops/ops.ts";
 import { givenFiles } from "../../src/source/given_files.ts";
 import type { Source } from "../../src/source/source.ts";
 import { loadTokenizer } from "../../src/text/tokenizer.ts";
+import { gathered } from "./gathered.ts";
 
 const GREEDY: Sampling = { temperature: 0, topK: 0, topP: 1, seed: 0 };
 
-export const MODEL_GOLDENS = [
-  ...["mixtral_base", "mixtral_window", "mixtral_long", "mixtral_wide", "mixtral_odd", "mistral"].map(
-    (name) => `hf/${name}`,
-  ),
-  ...["q4g64", "q4g32", "q4g128", "q4g64_sharded", "q4_embed8", "q4_legacy"].map((name) => `mlx/mixtral_${name}`),
-];
+/** A golden folder of a model, and what of its files says how much work it is. */
+export interface GoldenFolder {
+  /** Below test/fixtures. */
+  readonly folder: string;
+  readonly golden: GoldenJson;
+  /** Whether its config.json says that the weights are. */
+  readonly isQuantised: boolean;
+}
+
+const FIXTURES = "../fixtures/";
+const goldens = import.meta.glob<GoldenJson>("../fixtures/**/golden.json", { eager: true, import: "default" });
+const configs = import.meta.glob<Readonly<Record<string, unknown>>>("../fixtures/**/config.json", {
+  eager: true,
+  import: "default",
+});
+
+/** Every folder below test/fixtures that has a golden.json. */
+export const GOLDEN_FOLDERS: readonly GoldenFolder[] = Object.entries(goldens).map(([path, golden]) => {
+  const folder = path.slice(0, path.lastIndexOf("/"));
+  const config = configs[`${folder}/config.json`] ?? {};
+  const isQuantised = "quantization" in config || "quantization_config" in config;
+  return { folder: folder.slice(FIXTURES.length), golden, isQuantised };
+});
 
 export interface Platform {
   speaker(): Promise<Speaker>;
@@ -31,21 +50,21 @@ export interface Platform {
 const failed = (lines: readonly Line[]) =>
   lines.filter(({ ok }) => !ok).map(({ quantity, text }) => `${quantity}: ${text}`);
 
-/** Every golden folder, with chunks of 1, 7 and 256; what does not depend on chunks once, with the largest. */
+/**
+ * Golden folders, with chunks of 1, 7 and 256; what does not depend on chunks once, with the
+ * largest.
+ */
 export function testModelGoldens(
   platform: Platform,
-  folders: readonly string[],
+  folders: readonly GoldenFolder[],
   { chunks = [1, 7, 256], longestAnswer = Number.POSITIVE_INFINITY } = {},
 ): void {
-  for (const folder of folders)
+  for (const { folder } of folders)
     for (const chunk of chunks)
       test(`${folder} agrees with its golden, chunks of ${chunk}`, async () => {
         const speaker = await platform.speaker();
-        const lines = await checkModel(speaker, platform.open(folder), {
-          chunk,
-          thorough: chunk === 256,
-          longestAnswer,
-        });
+        const options = { chunk, thorough: chunk === 256, longestAnswer };
+        const lines = await gathered(checkModel(speaker, platform.open(folder), options));
         expect(failed(lines)).toEqual([]);
         expect(lines.length).toBeGreaterThanOrEqual(5);
         speaker.close();
@@ -125,7 +144,8 @@ export function testAtenia(platform: Platform, tolerance: number): void {
     const speaker = await platform.speaker();
     const { checkpoint } = await layerCheckpoint(await platform.bytes("atenia/mixtral_layer0.safetensors"));
     const layout = layExpert(width, hidden, plain, plain, plain);
-    const slots = speaker.slots(top, layout.bytes, 1, experts);
+    const slots = speaker.slots(top, layout.bytes, [experts]);
+    const layer = { index: 0, experts, top, activation: SILU, expert: layout, slots };
     const weight = (rows: number, columns: number, bytes: Uint8Array<ArrayBuffer>) => {
       const made = speaker.weight(layMatrix(rows, columns, plain));
       speaker.write(made, 0, bytes);
@@ -137,12 +157,13 @@ export function testAtenia(platform: Platform, tolerance: number): void {
       "one",
       1,
       (ops) => {
-        const y = ops.moe(ops.embed(x), router, { index: 0, experts, top, renormalise: true, expert: layout, slots });
-        ops.tap("y", y);
+        const one = ops.embed(x);
+        const routes = ops.route(ops.linear(one, router), top, { kind: "softmax", renormalise: true });
+        ops.tap("y", ops.experts(one, routes, layer));
       },
       { taps: "all" },
     );
-    const pool = new Pool(slots, top, async (_layer, expert, accept) => {
+    const pool = new Pool(slots, [layer], async (_layer, expert, accept) => {
       const record = new Uint8Array(layout.bytes);
       record.set(checkpoint("experts.gate_up_proj", expert * 2 * hidden * width, hidden * width), layout.w1.weight);
       record.set(

@@ -147,7 +147,7 @@ export const experts =
     top: number,
     [width, hidden]: readonly [width: number, hidden: number],
     [w1, w3, w2]: readonly [Encoding, Encoding, Encoding],
-    ): Input<MoeLayer> =>
+  ): Input<MoeLayer> =>
   (speaker, next) => {
     const layout = layExpert(width, hidden, w1, w3, w2);
     const slots = speaker.slots(count + 1, layout.bytes, [count]);

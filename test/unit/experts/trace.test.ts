@@ -2,7 +2,12 @@ import { expect, test } from "vitest";
 import { parseRouteTrace } from "../../../cli/route_trace.ts";
 import { Trace } from "../../../src/experts/trace.ts";
 
-const HEAD = { model: "org/some-model", arch: "mixtral", layers: 2, experts: 4, top: 2, recordBytes: 96 };
+const HEAD = {
+  model: "org/some-model",
+  arch: "mixtral",
+  layers: Array(2).fill({ experts: 4, top: 2 }),
+  recordBytes: 96,
+};
 
 /** Two tokens of a prompt's second segment, then a generated one. */
 function recorded(): Trace {

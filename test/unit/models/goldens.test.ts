@@ -1,9 +1,10 @@
-import { readFileSync } from "node:fs";
-import { join } from "node:path";
+import { readdirSync, readFileSync } from "node:fs";
+import { join, posix, sep } from "node:path";
+import { expect, test } from "vitest";
 import { cpuSpeaker } from "../../../src/ops/cpu/speaker.ts";
 import { directorySource } from "../../../src/source/directory.ts";
 import {
-  MODEL_GOLDENS,
+  GOLDEN_FOLDERS,
   type Platform,
   testAtenia,
   testModelGoldens,
@@ -17,6 +18,13 @@ const platform: Platform = {
   bytes: async (file) => new Uint8Array(readFileSync(join(fixtures, file))),
 };
 
-testModelGoldens(platform, [...MODEL_GOLDENS, "storyteller-moe/hf", "storyteller-moe/mlx-4bit"]);
+test("every folder of the fixtures with a golden.json is found", () => {
+  const files = readdirSync(fixtures, { recursive: true, encoding: "utf8" }).map((file) => file.replaceAll(sep, "/"));
+  const folders = files.filter((file) => file.endsWith("/golden.json")).map((file) => posix.dirname(file));
+  expect(folders.length).toBeGreaterThan(0);
+  expect(GOLDEN_FOLDERS.map(({ folder }) => folder).sort()).toEqual(folders.sort());
+});
+
+testModelGoldens(platform, GOLDEN_FOLDERS);
 testAtenia(platform, 1e-4);
 testUpcycledStory(platform, 2);

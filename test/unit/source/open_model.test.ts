@@ -1,8 +1,8 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { httpSource } from "../../../src/source/http.ts";
 import { givenFiles } from "../../../src/source/given_files.ts";
+import { httpSource } from "../../../src/source/http.ts";
 import { openFiles } from "../../../src/source/open_model.ts";
 import { serve, TestServer } from "./server.ts";
 

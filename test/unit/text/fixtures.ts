@@ -1,7 +1,7 @@
 /** The text fixtures: tokenizers by the name of their goldens, and templates with their conversations. */
 import { readdirSync, readFileSync } from "node:fs";
 import { gunzipSync } from "node:zlib";
-import type { StreamCase, TemplateCase, TokenizerCase } from "../../../cli/text_goldens.ts";
+import type { StreamCase, TemplateCase, TokenizerCase } from "../../../cli/check/text_goldens.ts";
 import { loadTokenizer, type Tokenizer } from "../../../src/text/tokenizer.ts";
 
 const folder = new URL("../../fixtures/", import.meta.url);

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { checkStreamGolden, checkTemplateGolden, checkTokenizerGolden } from "../../../cli/text_goldens.ts";
+import { checkStreamGolden, checkTemplateGolden, checkTokenizerGolden } from "../../../cli/check/text_goldens.ts";
 import type { Tokenizer } from "../../../src/text/tokenizer.ts";
 import * as fixtures from "./fixtures.ts";
 

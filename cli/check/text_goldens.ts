@@ -1,7 +1,8 @@
-/** Text goldens against the text side: token ids, decoded text, streamed pieces, rendered conversations. */
-import { MixtabError } from "../src/base/errors.ts";
-import { loadChatTemplate, type TemplateMessage } from "../src/text/chat_template.ts";
-import type { Tokenizer } from "../src/text/tokenizer.ts";
+/** Text goldens against the text side: ids, decoded text, streamed pieces, rendered conversations. */
+import { MixtabError } from "../../src/base/errors.ts";
+import { loadChatTemplate, type TemplateMessage } from "../../src/text/chat_template.ts";
+import type { Tokenizer } from "../../src/text/tokenizer.ts";
+import type { Line } from "./comparison.ts";
 
 export interface TokenizerCase {
   readonly text: string;
@@ -39,19 +40,26 @@ export interface TemplateCase {
   readonly [variable: string]: unknown;
 }
 
-export interface Failure {
+export interface GoldenFailure {
   readonly title: string;
   readonly expected: string;
   readonly got: string;
 }
 
-/** `cases` = passed + exempted + cases that failed; one case can fail in more than one way. */
+/** `cases` = passed + exempted + those that failed; one case can fail in more than one way. */
 export interface GoldenReport {
   readonly cases: number;
   readonly passed: number;
-  /** Titles of cases that differ only in the one way that cannot be otherwise; the check says which. */
+  /** Titles of cases that differ only in the one way that cannot be otherwise; see each check. */
   readonly exempted: readonly string[];
-  readonly failures: readonly Failure[];
+  readonly failures: readonly GoldenFailure[];
+}
+
+/** A report as lines: how many of its cases pass, then every failure. */
+export function* linesOf(quantity: string, { cases, passed, exempted, failures }: GoldenReport): Generator<Line> {
+  const exempt = exempted.length > 0 ? `, ${exempted.length} exempt (${exempted.join("; ")})` : "";
+  yield { quantity, ok: failures.length === 0, text: `${passed} of ${cases} pass${exempt}` };
+  for (const { title, expected, got } of failures) yield { quantity: title, ok: false, text: `${got} for ${expected}` };
 }
 
 /** Compares ids, decoded text, and decoded text without special tokens. Nothing is exempt. */
@@ -70,9 +78,9 @@ export function checkTokenizerGolden(tokenizer: Tokenizer, cases: readonly Token
 }
 
 /**
- * Compares the text decoded at once, and the streamed pieces: one by one where timing is strict, else joined. Exempt is a
- * stream that showed a character with its last byte, as strict timing wants, when a later stray byte made U+FFFD of the
- * whole run: no stream can take text back.
+ * Compares the text decoded at once, and the streamed pieces: one by one where timing is strict,
+ * else joined. Exempt is a stream that showed a character with its last byte, as strict timing
+ * wants, when a later stray byte made U+FFFD of the whole run: no stream can take text back.
  */
 export function checkStreamGolden(tokenizer: Tokenizer, cases: readonly StreamCase[]): GoldenReport {
   return report(cases, (c) => {
@@ -97,8 +105,9 @@ export function checkStreamGolden(tokenizer: Tokenizer, cases: readonly StreamCa
 }
 
 /**
- * Renders every conversation at the goldens' time, 2025-01-15 12:00. Exempt is a text that differs only in how it writes
- * floats that the conversation has as JSON numbers (Python's `2.0` and `1e-07` are `2` and `1e-7` in JavaScript).
+ * Renders every conversation at the goldens' time, 2025-01-15 12:00. Exempt is a text that differs
+ * only in how it writes floats that the conversation has as JSON numbers (Python's `2.0` and
+ * `1e-07` are `2` and `1e-7` in JavaScript).
  */
 export function checkTemplateGolden(templateSource: string, cases: readonly TemplateCase[]): GoldenReport {
   return report(cases, (c) => {
@@ -134,9 +143,9 @@ function renderCase(templateSource: string, c: TemplateCase): string {
 }
 
 /** A check returns its failures, or the title under which the case is exempt. */
-function report<Case>(cases: readonly Case[], check: (c: Case) => Failure[] | string): GoldenReport {
+function report<Case>(cases: readonly Case[], check: (c: Case) => GoldenFailure[] | string): GoldenReport {
   const exempted: string[] = [];
-  const failures: Failure[] = [];
+  const failures: GoldenFailure[] = [];
   let passed = 0;
   for (const c of cases) {
     const result = check(c);
@@ -157,7 +166,7 @@ function attempt<T>(action: () => T, onError: (error: unknown) => void = () => {
   }
 }
 
-function differ(title: string, expected: unknown, got: unknown): Failure[] {
+function differ(title: string, expected: unknown, got: unknown): GoldenFailure[] {
   const [want, have] = [JSON.stringify(expected) ?? "undefined", JSON.stringify(got) ?? "undefined"];
   return want === have ? [] : [{ title, expected: want, got: have }];
 }
@@ -165,8 +174,9 @@ function differ(title: string, expected: unknown, got: unknown): Failure[] {
 const REPLACEMENT = "\ufffd";
 
 /**
- * True if `expected` is the streamed text with some characters replaced by as many U+FFFD as they have bytes, and the first
- * such character was right when it was shown: `prefix(n)`, the first n ids decoded at once, began with the text up to it.
+ * True if `expected` is the streamed text with some characters replaced by as many U+FFFD as they
+ * have bytes, and the first such character was right when it was shown: `prefix(n)`, the first n
+ * ids decoded at once, began with the text up to it.
  */
 function isShownTooEarly(expected: string, pieces: readonly string[], prefix: (count: number) => string): boolean {
   let at = 0;
@@ -189,7 +199,10 @@ function isShownTooEarly(expected: string, pieces: readonly string[], prefix: (c
 
 const NUMBER = /(-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)/;
 
-/** Splits at numbers (odd places) and compares: other text exactly, floats by value, and only those the case has. */
+/**
+ * Splits at numbers (odd places) and compares: other text exactly, floats by value, and only those
+ * the case has.
+ */
 function differsInFloatsOnly(expected: string, got: string, numbers: ReadonlySet<number>): boolean {
   const [want, have] = [expected.split(NUMBER), got.split(NUMBER)];
   if (want.length !== have.length) return false;

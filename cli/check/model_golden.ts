@@ -1,13 +1,16 @@
-/** Compares a model with what a reference implementation computed for it. Knows no platform: the command line and the tests run it. */
-import { defined } from "../src/base/assert.ts";
-import { layMatrix } from "../src/base/matrix.ts";
-import { readLanguage } from "../src/engine/language.ts";
-import { type Loaded, loadModel } from "../src/engine/load.ts";
-import { Session } from "../src/engine/session.ts";
-import { decodeMatrix } from "../src/format/mlx_affine.ts";
-import { parseSafetensorsHeader, type TensorEntry } from "../src/format/safetensors.ts";
-import type { Sampling, Speaker } from "../src/ops/ops.ts";
-import { readRange, type Source } from "../src/source/source.ts";
+/**
+ * Compares a model with what a reference implementation computed for it. Knows no platform: the
+ * command line and the tests run it, in Node and in the browser.
+ */
+import { defined } from "../../src/base/assert.ts";
+import { layMatrix } from "../../src/base/matrix.ts";
+import { readLanguage } from "../../src/engine/language.ts";
+import { type Loaded, loadModel } from "../../src/engine/load.ts";
+import { Session } from "../../src/engine/session.ts";
+import { decodeMatrix } from "../../src/format/mlx_affine.ts";
+import { parseSafetensorsHeader } from "../../src/format/safetensors.ts";
+import type { Sampling, Speaker } from "../../src/ops/ops.ts";
+import { readRange, type Source } from "../../src/source/source.ts";
 import { compareExactly, compareNumbers, compareText, type Line } from "./comparison.ts";
 
 /** Within this times (1 + |x|): CPU against reference, GPU against reference. */
@@ -18,17 +21,19 @@ const GREEDY: Sampling = { temperature: 0, topK: 0, topP: 1, seed: 0 };
 export interface GoldenOptions {
   readonly slots?: number | undefined;
   readonly chunk?: number | undefined;
-  /** Whether the prompt is also fed token by token as generated, and the golden's conversations are held. Default true. */
+  /**
+   * Whether the prompt is also fed token by token as generated, and the golden's conversations are
+   * held. Default true.
+   */
   readonly thorough?: boolean | undefined;
   /** Leave out conversations with longer answers than this many tokens. */
   readonly longestAnswer?: number | undefined;
-  /** Told of each comparison as it is made. */
-  readonly onLine?: ((line: Line) => void) | undefined;
   /** Bytes of every prompt row's logits, then of every greedy step's, f32 little-endian. */
   readonly onLogits?: ((bytes: Uint8Array) => void) | undefined;
 }
 
-interface GoldenJson {
+/** What is read of golden.json. */
+export interface GoldenJson {
   readonly prompt_ids: readonly number[];
   readonly greedy_ids: readonly number[];
   readonly chats?: readonly {
@@ -40,8 +45,22 @@ interface GoldenJson {
   }[];
 }
 
+interface GoldenTensor {
+  readonly values: Float32Array | Int32Array;
+  readonly shape: readonly number[];
+}
+
 /** Tensors of a golden.safetensors by name, decoded. */
-type Golden = ReadonlyMap<string, { readonly values: Float32Array | Int32Array; readonly shape: readonly number[] }>;
+type Golden = ReadonlyMap<string, GoldenTensor>;
+
+/** What a model taps; `routing` is the `experts.<layer>` of every layer in one tensor. */
+const TAPPED = /^(?:logits|routing|(?:hidden|router_logits|experts|expert_weights)\.\d+)$/;
+
+/** Which rows the others have of a long prompt; nothing to compare. */
+const SELECTORS = ["rows", "logits_rows"];
+
+/** A matrix of the checkpoint, or one of a stack, decoded. */
+const DEQUANTISED = /^dequant\.(.+)\.weight(?:\[(\d+)\])?$/;
 
 /** Taps of a whole prompt: rows of all its steps, one after the other. */
 class Tapped {
@@ -65,16 +84,19 @@ class Tapped {
   }
 }
 
-/** Runs a golden folder: prompt in chunks, greedy steps, the prompt again as generated tokens, conversations. Never quantises. */
-export async function checkModel(speaker: Speaker, source: Source, options: GoldenOptions = {}): Promise<Line[]> {
-  const lines: Line[] = [];
-  const say = (line: Line) => {
-    lines.push(line);
-    options.onLine?.(line);
-  };
+/**
+ * Runs a golden folder: prompt in chunks, greedy steps, the prompt again as generated tokens,
+ * conversations. Never quantises. A tensor of golden.safetensors that is not compared fails.
+ */
+export async function* checkModel(
+  speaker: Speaker,
+  source: Source,
+  options: GoldenOptions = {},
+): AsyncGenerator<Line, void> {
   const tolerance = TOLERANCES[speaker.device];
   const json = JSON.parse(defined(await source.text("golden.json"), "golden.json")) as GoldenJson;
-  const golden = await readGolden(source);
+  const { golden, refused } = await readGolden(source);
+  yield* refused;
   const loaded = await loadModel(speaker, source, null, {
     quantize: false,
     slots: options.slots,
@@ -100,31 +122,21 @@ export async function checkModel(speaker: Speaker, source: Source, options: Gold
   }
   for (const values of [...tapped.logits, ...steps.logits]) options.onLogits?.(bytesOf(values));
 
-  for (const line of compareTaps(golden, tapped, tolerance)) say(line);
-  say(compareExactly("greedy ids", greedy, json.greedy_ids));
-  const frequencies = golden.get("rope_inv_freq");
-  if (frequencies)
-    say(
-      compareNumbers("rope_inv_freq", loaded.blueprint.ropes[0]!, frequencies.values, frequencies.values.length, 1e-7),
-    );
-  for (const [name, { values, shape }] of golden)
-    if (name.startsWith("dequant.")) say(compareExactly(name, await dequantised(loaded, source, name, shape), values));
+  yield* compareTaps(golden, tapped, tolerance);
+  yield compareExactly("greedy ids", greedy, json.greedy_ids);
+  yield* compareOthers(golden, json, loaded, source);
 
-  if (options.thorough === false) return lines;
+  if (options.thorough === false) return;
   const generated = new Tapped();
   current = generated;
   session.reset();
   for (const id of json.prompt_ids) await session.decode(id, null);
-  const logits = defined(golden.get("logits"), "logits");
-  const width = logits.shape[1]!;
-  const rows = golden.get("logits_rows")?.values;
-  say(compareNumbers("logits as generated", generated.get("logits", width, rows)!, logits.values, width, tolerance));
+  yield compareLogits("logits as generated", golden, generated, tolerance);
 
   current = null;
   const { longestAnswer = Number.POSITIVE_INFINITY } = options;
   const chats = json.chats?.filter((chat) => chat.greedy_ids.length <= longestAnswer) ?? [];
-  for (const chat of chats) for (const line of await checkChat(loaded, session, chat)) say(line);
-  return lines;
+  for (const chat of chats) yield* await checkChat(loaded, session, chat);
 }
 
 function contextFor(json: GoldenJson): number {
@@ -132,25 +144,57 @@ function contextFor(json: GoldenJson): number {
   return Math.max(...runs.map((run) => run.prompt_ids.length + run.greedy_ids.length));
 }
 
+/** Every tensor that {@link TAPPED} names. */
 function* compareTaps(golden: Golden, tapped: Tapped, tolerance: number): Generator<Line> {
-  const logitRows = golden.get("logits_rows")?.values;
-  const otherRows = golden.get("rows")?.values;
+  const rows = golden.get("rows")?.values;
   for (const [name, { values, shape }] of golden) {
-    const width = shape.at(-1)!;
-    if (/^(logits|hidden\.\d+|router_logits\.\d+|expert_weights\.\d+)$/.test(name)) {
-      const got = tapped.get(name, width, name === "logits" ? logitRows : otherRows);
-      yield compareNumbers(name, got ?? [], values, width, tolerance);
-    } else if (/^experts\.\d+$/.test(name)) {
-      yield compareExactly(name, tapped.get(name, width, otherRows) ?? [], values, width);
-    } else if (name === "routing") {
-      const [layers, tokens, top] = shape as [number, number, number];
+    if (!TAPPED.test(name)) continue;
+    const width = shape.at(-1) ?? 1;
+    if (name === "logits") yield compareLogits(name, golden, tapped, tolerance);
+    else if (name === "routing") {
+      const layers = shape[0] ?? 1;
+      const size = values.length / layers;
       for (let layer = 0; layer < layers; layer++) {
-        const want = values.subarray(layer * tokens * top, (layer + 1) * tokens * top);
-        yield compareExactly(`routing of layer ${layer}`, tapped.get(`experts.${layer}`, top) ?? [], want, top);
+        const want = values.subarray(layer * size, (layer + 1) * size);
+        yield compareExactly(`routing of layer ${layer}`, tapped.get(`experts.${layer}`, width) ?? [], want, width);
       }
+    } else {
+      const got = tapped.get(name, width, rows) ?? [];
+      const isExact = name.startsWith("experts.");
+      yield isExact ? compareExactly(name, got, values, width) : compareNumbers(name, got, values, width, tolerance);
     }
   }
 }
+
+function compareLogits(quantity: string, golden: Golden, tapped: Tapped, tolerance: number): Line {
+  const { values, shape } = golden.get("logits") ?? { values: [], shape: [] };
+  const width = shape.at(-1) ?? 1;
+  const got = tapped.get("logits", width, golden.get("logits_rows")?.values);
+  return compareNumbers(quantity, got ?? [], values, width, tolerance);
+}
+
+/** Every tensor that is not tapped; one whose name is not known here either fails. */
+async function* compareOthers(
+  golden: Golden,
+  json: GoldenJson,
+  loaded: Loaded,
+  source: Source,
+): AsyncGenerator<Line, void> {
+  for (const [name, { values, shape }] of golden) {
+    if (TAPPED.test(name) || SELECTORS.includes(name)) continue;
+    if (name === "input_ids") yield compareExactly(name, values, json.prompt_ids);
+    else if (name === "rope_inv_freq")
+      yield compareNumbers(name, loaded.blueprint.ropes[0]!, values, values.length, 1e-7);
+    else if (DEQUANTISED.test(name)) yield compareExactly(name, await dequantised(loaded, source, name, shape), values);
+    else yield notCompared(name, "no comparison is known for this name");
+  }
+}
+
+const notCompared = (name: string, why: string): Line => ({
+  quantity: name,
+  ok: false,
+  text: `is not compared: ${why}`,
+});
 
 /** The matrix a `dequant.<tensor>[row of its stack]` names, decoded as the CPU speaker does. */
 async function dequantised(
@@ -159,7 +203,7 @@ async function dequantised(
   name: string,
   shape: readonly number[],
 ): Promise<Float32Array> {
-  const [, module, stack] = defined(/^dequant\.(.+)\.weight(?:\[(\d+)\])?$/.exec(name), name);
+  const [, module, stack] = defined(DEQUANTISED.exec(name), name);
   const published = { module: module!, ...(stack === undefined ? {} : { stack: Number(stack) }) };
   const found = loaded.repository.checkpoint.find([published], shape[0]!, shape[1]!);
   const matrix = layMatrix(found.rows, found.columns, found.encoding);
@@ -193,16 +237,20 @@ async function checkChat(
   ];
 }
 
-async function readGolden(source: Source): Promise<Golden> {
+/** The golden's tensors, and lines that fail for those in which there is nothing to compare. */
+async function readGolden(source: Source): Promise<{ readonly golden: Golden; readonly refused: readonly Line[] }> {
   const file = "golden.safetensors";
   const bytes = await readRange(source, file, 0, await source.size(file));
-  const { tensors } = parseSafetensorsHeader(bytes, bytes.length);
-  return new Map([...tensors].map(([name, entry]) => [name, { values: numbers(entry, bytes), shape: entry.shape }]));
-}
-
-function numbers({ dtype, begin, end }: TensorEntry, bytes: Uint8Array): Float32Array | Int32Array {
-  const { buffer } = bytes.slice(begin, end);
-  return dtype === "F32" ? new Float32Array(buffer) : new Int32Array(buffer);
+  const golden = new Map<string, GoldenTensor>();
+  const refused: Line[] = [];
+  for (const [name, { dtype, shape, begin, end }] of parseSafetensorsHeader(bytes, bytes.length).tensors) {
+    const { buffer } = bytes.slice(begin, end);
+    if (begin === end) refused.push(notCompared(name, "it is empty"));
+    else if (dtype === "F32") golden.set(name, { values: new Float32Array(buffer), shape });
+    else if (dtype === "I32") golden.set(name, { values: new Int32Array(buffer), shape });
+    else refused.push(notCompared(name, `it is ${dtype}, neither F32 nor I32`));
+  }
+  return { golden, refused };
 }
 
 const bytesOf = (values: Float32Array): Uint8Array =>

@@ -1,0 +1,42 @@
+import { createHash } from "node:crypto";
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { MixtabError } from "../../src/base/errors.ts";
+import { cpuSpeaker } from "../../src/ops/cpu/speaker.ts";
+import { gpuSpeaker } from "../../src/ops/gpu/speaker.ts";
+import type { Speaker } from "../../src/ops/ops.ts";
+import { directorySource } from "../../src/source/directory.ts";
+import { dawn } from "../dawn.ts";
+import type { Kind } from "./kind.ts";
+import { checkModel } from "./model_golden.ts";
+
+/**
+ * A model's folder with what a reference implementation computed for it; its remark is a hash of
+ * every logit.
+ */
+export const model: Kind = {
+  looksLike: "a folder with golden.json",
+  recognises: (path) => existsSync(join(path, "golden.json")),
+
+  async *check(path, { device, slots, chunk }) {
+    const speaker = await openSpeaker(device);
+    const hash = createHash("sha256");
+    try {
+      const onLogits = (bytes: Uint8Array) => hash.update(bytes);
+      yield* checkModel(speaker, directorySource(path), { slots, chunk, onLogits });
+      yield `logits sha256 ${hash.digest("hex")}`;
+    } finally {
+      speaker.close();
+    }
+  },
+};
+
+async function openSpeaker(device: "cpu" | "gpu"): Promise<Speaker> {
+  if (device === "cpu") return cpuSpeaker();
+  const gpu = await dawn({ software: true });
+  if (gpu) return await gpuSpeaker(gpu);
+  throw new MixtabError(
+    "no-webgpu",
+    "There is no WebGPU adapter for Node. Install the optional npm package webgpu, libvulkan1, and a GPU driver or Chromium (its software driver is used).",
+  );
+}
