@@ -19,7 +19,7 @@ export default defineConfig(({ mode }) => {
         outDir: "dist/cli",
         target: "node20",
         rollupOptions: {
-          input: ["check", "inspect", "chat", "replay", "analyse"].map((name) => `cli/${name}.ts`),
+          input: ["check", "inspect", "chat", "perplexity", "replay", "analyse"].map((name) => `cli/${name}.ts`),
           external: ["webgpu"],
         },
       },

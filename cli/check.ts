@@ -1,5 +1,5 @@
 /**
- * `npm run check -- PATH... [--device cpu|gpu] [--slots N] [--chunk N] [--fixtures DIR]`: compares
+ * `npm run check -- PATH... [--device cpu|gpu] [--slots N] [--chunk N] [--fixtures DIR] [--model MODEL]`: compares
  * mixtab with goldens. Each PATH is a golden of one of the kinds in check/kinds.ts, or a folder of
  * such, however deep.
  */
@@ -10,9 +10,9 @@ import { MixtabError } from "../src/base/errors.ts";
 import type { Line } from "./check/comparison.ts";
 import { type CheckOptions, NotInstalled } from "./check/kind.ts";
 import { KINDS, kindOf } from "./check/kinds.ts";
-import { runCommand } from "./shell.ts";
+import { readDevice, runCommand, wholeNumber } from "./shell.ts";
 
-const USAGE = "npm run check -- PATH... [--device cpu|gpu] [--slots N] [--chunk N] [--fixtures DIR]";
+const USAGE = "npm run check -- PATH... [--device cpu|gpu] [--slots N] [--chunk N] [--fixtures DIR] [--model MODEL]";
 
 await runCommand(async (args) => {
   const { paths, options } = readArguments(args);
@@ -54,24 +54,14 @@ function readArguments(args: string[]): { readonly paths: readonly string[]; rea
       slots: { type: "string" },
       chunk: { type: "string" },
       fixtures: { type: "string" },
+      model: { type: "string" },
     },
   });
-  const { device, fixtures } = values;
+  const { device, fixtures, model } = values;
   if (positionals.length === 0) throw new MixtabError("bad-request", USAGE);
-  if (device !== "cpu" && device !== "gpu") throw new MixtabError("bad-request", "--device is cpu or gpu.");
   const slots = wholeNumber("--slots", values.slots, Number.MAX_SAFE_INTEGER);
   const chunk = wholeNumber("--chunk", values.chunk, 256);
-  return { paths: positionals, options: { device, slots, chunk, fixtures } };
-}
-
-function wholeNumber(option: string, text: string | undefined, most: number): number | undefined {
-  if (text === undefined) return undefined;
-  const value = Number(text);
-  if (Number.isInteger(value) && value >= 1 && value <= most) return value;
-  throw new MixtabError(
-    "bad-request",
-    `${option} is a whole number from 1${most <= 256 ? ` to ${most}` : ""}, not ${text}.`,
-  );
+  return { paths: positionals, options: { device: readDevice(device), slots, chunk, fixtures, model } };
 }
 
 /** The goldens at and below a path; where there are none the path itself, to be refused by name. */

@@ -1,5 +1,5 @@
 /**
- * `npm run inspect -- MODEL [--budget 2GB] [--as-published]`: what a model is made of and what a
+ * `npm run inspect -- MODEL [--budget 2GB] [--quantize auto|mlx|false]`: what a model is made of and what a
  * budget buys, without loading its weights. MODEL is a folder, a URL, a Hub repository, or a bare
  * config.json: then sizes are those of the weights that it claims.
  */
@@ -8,6 +8,7 @@ import { basename, dirname } from "node:path";
 import { parseArgs } from "node:util";
 import { MixtabError } from "../src/base/errors.ts";
 import { describeEncoding } from "../src/base/matrix.ts";
+import { arrival, recipeOf } from "../src/engine/arrival.ts";
 import { Connections } from "../src/engine/connections.ts";
 import { denseModule } from "../src/engine/dense.ts";
 import { ExpertLibrary } from "../src/engine/library.ts";
@@ -15,6 +16,7 @@ import { slotsFor } from "../src/engine/load.ts";
 import { ProgressMeter } from "../src/engine/progress.ts";
 import { openRepository } from "../src/engine/repository.ts";
 import type { Checkpoint } from "../src/format/checkpoint.ts";
+import type { Recipe } from "../src/format/recipe.ts";
 import { buildOnPaper } from "../src/layers/blueprint.ts";
 import { readModel } from "../src/models/index.ts";
 import { directorySource } from "../src/source/directory.ts";
@@ -22,7 +24,7 @@ import { httpSource } from "../src/source/http.ts";
 import type { Source } from "../src/source/source.ts";
 import { claimedCheckpoint } from "./claimed_checkpoint.ts";
 import { openArgument } from "./model_argument.ts";
-import { formatBytes, parseBytes, runCommand } from "./shell.ts";
+import { formatBytes, parseBytes, parseQuantize, runCommand } from "./shell.ts";
 
 const say = (name: string, value: string | number) => console.log(`${name.padEnd(20)} ${value}`);
 
@@ -30,14 +32,17 @@ await runCommand(async (args) => {
   const { values, positionals } = parseArgs({
     args,
     allowPositionals: true,
-    options: { budget: { type: "string", default: "2GB" }, "as-published": { type: "boolean", default: false } },
+    options: { budget: { type: "string", default: "2GB" }, quantize: { type: "string", default: "auto" } },
   });
   const [argument] = positionals;
   if (argument === undefined || positionals.length !== 1)
-    throw new MixtabError("bad-request", "npm run inspect -- MODEL_OR_CONFIG_JSON [--budget 2GB] [--as-published]");
+    throw new MixtabError(
+      "bad-request",
+      "npm run inspect -- MODEL_OR_CONFIG_JSON [--budget 2GB] [--quantize auto|mlx|false]",
+    );
   const { config, checkpoint, source } = await open(argument);
   describe(argument, config, checkpoint, source, {
-    quantize: !values["as-published"],
+    recipe: recipeOf(parseQuantize(values.quantize)),
     budgetBytes: parseBytes(values.budget),
   });
   return 0;
@@ -80,7 +85,7 @@ function parse(name: string, text: string): unknown {
 }
 
 interface Wish {
-  readonly quantize: boolean;
+  readonly recipe: Recipe;
   readonly budgetBytes: number;
 }
 
@@ -90,11 +95,13 @@ function describe(
   config: unknown,
   checkpoint: Checkpoint,
   source: Source,
-  { quantize, budgetBytes }: Wish,
+  { recipe, budgetBytes }: Wish,
 ): void {
   const model = readModel(config);
-  const { weights, caches, experts: layers } = buildOnPaper(model.build, checkpoint.has);
-  const modules = weights.map((spec) => denseModule(spec, checkpoint, quantize));
+  const blueprint = buildOnPaper(model.build, checkpoint.has);
+  const { weights, caches, experts: layers } = blueprint;
+  const onArrival = arrival(recipe, blueprint);
+  const modules = weights.map((spec) => denseModule(spec, checkpoint, onArrival));
   const denseBytes = modules.reduce((sum, { matrix }) => sum + matrix.end, 0);
   say("model", name);
   say("architecture", model.modelType);
@@ -113,7 +120,7 @@ function describe(
     connections: new Connections(),
     meter: new ProgressMeter(undefined),
   };
-  const library = new ExpertLibrary(layers, checkpoint, quantize, places);
+  const library = new ExpertLibrary(layers, checkpoint, onArrival, places);
   const { recordBytes, totalBytes, count, top } = library;
   const perToken = layers.reduce((sum, layer, index) => sum + layer.top * library.layout(index).bytes, 0);
   const types = layers.map((_, index) => describeEncoding(library.layout(index).w1.encoding));

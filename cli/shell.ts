@@ -1,4 +1,5 @@
 import { MixtabError } from "../src/base/errors.ts";
+import type { Quantize } from "../src/engine/api.ts";
 
 /** Runs a command to its exit code; an error of the user's world is one line on stderr, with its code. */
 export async function runCommand(main: (args: string[]) => Promise<number>): Promise<never> {
@@ -27,4 +28,28 @@ export function parseBytes(text: string): number {
   if (!match)
     throw new MixtabError("bad-request", `"${text}" is not a number of bytes. Write for instance 64MB or 2GB.`);
   return Math.floor(Number(match[1]) * 1000 ** " kmgt".indexOf((match[2] || " ").toLowerCase()));
+}
+
+/** "auto", "mlx" or "false" as the engine's option. Errors: bad-request. */
+export function parseQuantize(text: string): Quantize {
+  if (text === "auto" || text === "mlx") return text;
+  if (text === "false") return false;
+  throw new MixtabError("bad-request", `--quantize is auto, mlx or false, not ${text}.`);
+}
+
+/** "cpu" or "gpu". Errors: bad-request. */
+export function readDevice(text: string): "cpu" | "gpu" {
+  if (text === "cpu" || text === "gpu") return text;
+  throw new MixtabError("bad-request", "--device is cpu or gpu.");
+}
+
+/** A whole number from 1 to `most`; undefined where the option is not given. Errors: bad-request. */
+export function wholeNumber(option: string, text: string | undefined, most: number): number | undefined {
+  if (text === undefined) return undefined;
+  const value = Number(text);
+  if (Number.isInteger(value) && value >= 1 && value <= most) return value;
+  throw new MixtabError(
+    "bad-request",
+    `${option} is a whole number from 1${most <= 256 ? ` to ${most}` : ""}, not ${text}.`,
+  );
 }

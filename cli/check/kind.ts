@@ -8,6 +8,8 @@ export interface CheckOptions {
   readonly chunk: number | undefined;
   /** The folder of tokenizers and templates that do not lie where their goldens do. */
   readonly fixtures: string | undefined;
+  /** The model of goldens that come without one: a folder, a URL, a Hub repository. */
+  readonly model: string | undefined;
 }
 
 /** One kind of golden: to add one, write its file in this folder and its line in kinds.ts. */

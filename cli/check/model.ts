@@ -1,12 +1,8 @@
 import { createHash } from "node:crypto";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { MixtabError } from "../../src/base/errors.ts";
-import { cpuSpeaker } from "../../src/ops/cpu/speaker.ts";
-import { gpuSpeaker } from "../../src/ops/gpu/speaker.ts";
-import type { Speaker } from "../../src/ops/ops.ts";
 import { directorySource } from "../../src/source/directory.ts";
-import { dawn } from "../dawn.ts";
+import { openSpeaker } from "../device.ts";
 import type { Kind } from "./kind.ts";
 import { checkModel } from "./model_golden.ts";
 
@@ -30,13 +26,3 @@ export const model: Kind = {
     }
   },
 };
-
-async function openSpeaker(device: "cpu" | "gpu"): Promise<Speaker> {
-  if (device === "cpu") return cpuSpeaker();
-  const gpu = await dawn({ software: true });
-  if (gpu) return await gpuSpeaker(gpu);
-  throw new MixtabError(
-    "no-webgpu",
-    "There is no WebGPU adapter for Node. Install the optional npm package webgpu, libvulkan1, and a GPU driver or Chromium (its software driver is used).",
-  );
-}

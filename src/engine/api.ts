@@ -9,6 +9,9 @@ export type { Mode };
  */
 export type ModelReference = string | Readonly<Record<string, Blob | Uint8Array<ArrayBuffer>>>;
 
+/** See {@link EngineOptions.quantize}. */
+export type Quantize = "auto" | "mlx" | boolean;
+
 export interface EngineOptions {
   /**
    * Bytes for resident experts; "auto": as many as the device really gives. Default: all of them,
@@ -17,8 +20,12 @@ export interface EngineOptions {
   readonly budgetBytes?: number | "auto";
   /** Tokens the conversation may have. Default min(max_position_embeddings, 4096). */
   readonly contextLength?: number;
-  /** Quantise f32, f16 and bf16 weights to affine 4 bits on arrival. Default true. */
-  readonly quantize?: boolean;
+  /**
+   * What becomes of weights that are published as f32, f16 or bf16. "auto" (the default; `true` is
+   * the same): routed experts at 4 bits, all else that is multiplied at 8, routers as published;
+   * "mlx": the bytes of mlx_lm.convert, all at 4 bits; false: as published.
+   */
+  readonly quantize?: Quantize;
   /** Default "auto": WebGPU where there is an adapter, else the CPU (fit for tiny models only). */
   readonly device?: "auto" | "gpu" | "cpu";
   /**

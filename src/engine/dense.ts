@@ -2,11 +2,11 @@ import { MixtabError } from "../base/errors.ts";
 import { dataRanges, layMatrix, layVector, type Matrix } from "../base/matrix.ts";
 import { release } from "../base/release.ts";
 import type { Checkpoint, MatrixSource } from "../format/checkpoint.ts";
-import { quantizedEncoding } from "../format/quantize.ts";
 import { weightKey } from "../layers/blueprint.ts";
 import type { WeightSpec } from "../layers/builder.ts";
 import type { Speaker, Weight } from "../ops/ops.ts";
 import { readWhole, type Store } from "../store/store.ts";
+import type { OnArrival } from "./arrival.ts";
 import { loadedPerPublished, matrixParts, type Reading, readParts } from "./parts.ts";
 
 /** The longest record of a dense matrix in the store, and its longest piece in memory. */
@@ -18,6 +18,7 @@ const WINDOW_BYTES = 32 * 1024 * 1024;
 export interface DenseModule {
   /** See `weightKey`. */
   readonly key: string;
+  readonly role: WeightSpec["role"];
   readonly source: MatrixSource;
   readonly matrix: Matrix;
 }
@@ -26,18 +27,13 @@ export interface DenseModule {
  * Where a matrix is published, and how it will lie on the device: as published, quantised, or
  * (norms) widened to f32.
  */
-export function denseModule(spec: WeightSpec, checkpoint: Checkpoint, quantize: boolean): DenseModule {
+export function denseModule(spec: WeightSpec, checkpoint: Checkpoint, onArrival: OnArrival): DenseModule {
   const key = weightKey(spec);
+  const { role } = spec;
   const [rows, columns] = spec.shape;
-  if (spec.role === "norm") return { key, source: checkpoint.findVector(key, columns), matrix: layVector(columns) };
+  if (role === "norm") return { key, role, source: checkpoint.findVector(key, columns), matrix: layVector(columns) };
   const source = checkpoint.find(spec.names, rows, columns);
-  const encoding = quantize && spec.role === "linear" ? onArrival(source) : source.encoding;
-  return { key, source, matrix: layMatrix(rows, columns, encoding) };
-}
-
-/** The encoding of a matrix that is quantised on arrival, where it is not already. */
-export function onArrival({ encoding, columns }: MatrixSource) {
-  return (encoding.kind === "plain" && quantizedEncoding(encoding.dtype, columns)) || encoding;
+  return { key, role, source, matrix: layMatrix(rows, columns, onArrival(source, spec)) };
 }
 
 interface DenseLoading {

@@ -6,8 +6,8 @@ import type { Checkpoint, MatrixSource } from "../format/checkpoint.ts";
 import type { ExpertsSpec } from "../layers/builder.ts";
 import type { Source } from "../source/source.ts";
 import type { Store } from "../store/store.ts";
+import type { OnArrival } from "./arrival.ts";
 import type { Connections } from "./connections.ts";
-import { onArrival } from "./dense.ts";
 import { loadedPerPublished, matrixParts, type Part, readParts } from "./parts.ts";
 import type { ProgressMeter } from "./progress.ts";
 
@@ -52,11 +52,11 @@ export class ExpertLibrary {
   constructor(
     layers: readonly ExpertsSpec[],
     checkpoint: Checkpoint,
-    quantize: boolean,
+    onArrival: OnArrival,
     places: { source: Source; store: Store | null; prefix: string; connections: Connections; meter: ProgressMeter },
   ) {
     this.layers = layers;
-    const modules = layers.map((spec, layer) => expertModules(spec, layer, checkpoint, quantize));
+    const modules = layers.map((spec, layer) => expertModules(spec, layer, checkpoint, onArrival));
     this.first = modules.map((_, layer) => modules.slice(0, layer).reduce((sum, { length }) => sum + length, 0));
     this.modules = modules.flat();
     this.recordBytes = this.modules.reduce((most, { layout }) => Math.max(most, layout.bytes), 0);
@@ -232,7 +232,7 @@ export class ExpertLibrary {
  * Where the experts of a layer are published, and the records they become, which all have one
  * layout.
  */
-function expertModules(spec: ExpertsSpec, layer: number, checkpoint: Checkpoint, quantize: boolean): ExpertModule[] {
+function expertModules(spec: ExpertsSpec, layer: number, checkpoint: Checkpoint, onArrival: OnArrival): ExpertModule[] {
   const { width, hidden } = spec;
   const modules = Array.from({ length: spec.experts }, (_, expert): ExpertModule => {
     const sources = [
@@ -240,7 +240,7 @@ function expertModules(spec: ExpertsSpec, layer: number, checkpoint: Checkpoint,
       checkpoint.find(spec.names(expert, "w3"), hidden, width),
       checkpoint.find(spec.names(expert, "w2"), width, hidden),
     ] as const;
-    const [w1, w3, w2] = sources.map((source) => (quantize ? onArrival(source) : source.encoding));
+    const [w1, w3, w2] = sources.map((source) => onArrival(source, { role: "expert" }));
     return { sources, layout: layExpert(width, hidden, w1!, w3!, w2!) };
   });
   const same = JSON.stringify(modules[0]!.layout);

@@ -11,9 +11,10 @@ import { readModel } from "../models/index.ts";
 import { MOST_SET_WORDS, type MoeLayer, type Slots, type Speaker, type Weight } from "../ops/ops.ts";
 import type { Source } from "../source/source.ts";
 import type { Store } from "../store/store.ts";
-import type { Progress } from "./api.ts";
+import type { Progress, Quantize } from "./api.ts";
+import { arrival, recipeOf } from "./arrival.ts";
 import { Connections } from "./connections.ts";
-import { denseModule, loadDense } from "./dense.ts";
+import { type DenseModule, denseModule, loadDense } from "./dense.ts";
 import { ExpertLibrary } from "./library.ts";
 import { ProgressMeter } from "./progress.ts";
 import { openRepository, type Repository } from "./repository.ts";
@@ -34,7 +35,7 @@ export interface LoadOptions {
   readonly budgetBytes?: number | "auto" | undefined;
   readonly slots?: number | undefined;
   readonly contextLength?: number | undefined;
-  readonly quantize?: boolean | undefined;
+  readonly quantize?: Quantize | undefined;
   readonly prefetch?: boolean | undefined;
   readonly mode?: Mode | "auto" | undefined;
   readonly onProgress?: ((progress: Progress) => void) | undefined;
@@ -53,6 +54,8 @@ export interface Loaded extends Runnable {
   readonly repository: Repository;
   readonly library: ExpertLibrary | null;
   readonly denseBytes: number;
+  /** The dense matrices, in the blueprint's order. */
+  readonly dense: readonly Pick<DenseModule, "role" | "matrix">[];
   /**
    * Brings the rest of the experts to the store; resolves when all are there or nothing more can be
    * done, which is a warning.
@@ -70,21 +73,23 @@ export async function loadModel(
   store: Store | null,
   options: LoadOptions = {},
 ): Promise<Loaded> {
-  const { quantize = true, signal, read = readModel } = options;
+  const { quantize, signal, read = readModel } = options;
+  const recipe = recipeOf(quantize);
   const meter = new ProgressMeter(options.onProgress);
   meter.enter("opening");
-  const repository = await openRepository(source, store, quantize ? "q4" : "as-published", signal);
+  const repository = await openRepository(source, store, recipe, signal);
   const model = read(repository.config);
   const contextLength = contextOf(model, options.contextLength);
   const { checkpoint, prefix } = repository;
   const blueprint = buildOnPaper(model.build, checkpoint.has);
+  const onArrival = arrival(recipe, blueprint);
   const connections = new Connections();
 
-  const modules = blueprint.weights.map((spec) => denseModule(spec, checkpoint, quantize));
+  const modules = blueprint.weights.map((spec) => denseModule(spec, checkpoint, onArrival));
   const denseBytes = modules.reduce((sum, { matrix }) => sum + matrix.end, 0);
   const places = { source, store, prefix, connections, meter };
   const library =
-    blueprint.experts.length > 0 ? new ExpertLibrary(blueprint.experts, checkpoint, quantize, places) : null;
+    blueprint.experts.length > 0 ? new ExpertLibrary(blueprint.experts, checkpoint, onArrival, places) : null;
   if (library && options.budgetBytes !== "auto") slotsFor(library, options as SlotBudget);
   meter.totalBytes = denseBytes + (library?.totalBytes ?? 0);
 
@@ -134,6 +139,7 @@ export async function loadModel(
     contextLength,
     ahead,
     denseBytes,
+    dense: modules,
     async fill(fillSignal) {
       try {
         const work = async () => library === null || (await library.fill(fillSignal));

@@ -101,11 +101,9 @@ const widen =
     write(weight + firstRow * columns * 4, new Uint8Array(values.buffer, values.byteOffset, values.byteLength));
 
 function quantise({ columns, ...at }: LaidOut, encoding: Affine, write: Write): TakeRows {
-  const { bits, group } = encoding;
-  assert(bits === 4 && group !== 128, "what arrives is quantised to 4 bits");
   return (values, firstRow) => {
     const row = rangeBytes(firstRow, columns, encoding);
-    const words = quantizeRows(values, columns, group, encoding.scales);
+    const words = quantizeRows(values, columns, encoding);
     for (const part of ["weight", "scales", "biases"] as const) {
       write(at[part] + row[part], words[part]);
       release(words[part]);

@@ -1,47 +1,36 @@
 import { assert } from "../base/assert.ts";
-import type { Encoding, Float } from "../base/matrix.ts";
+import type { Affine } from "../base/matrix.ts";
 import { release } from "../base/release.ts";
 import { encodeFloats, roundHalfEven } from "./floats.ts";
 
 /** The ranges of an affine matrix, as {@link quantizeRows} makes them. */
 export interface QuantizedRows {
-  /** u32 words of 8 nibbles, lowest first: [rows, columns / 8]. */
+  /** u32 words, lowest bits first: [rows, columns * bits / 32]. */
   readonly weight: Uint8Array<ArrayBuffer>;
   /** [rows, columns / group], as `biases`. */
   readonly scales: Uint8Array<ArrayBuffer>;
   readonly biases: Uint8Array<ArrayBuffer>;
 }
 
-/** Levels of 4 bits above the lowest. */
-const LEVELS = 15;
 /** MLX's smallest scale before it is fitted: a constant group would divide by 0. */
 const SMALLEST_SCALE = Math.fround(1e-7);
 
 /**
- * What a plain matrix of `columns` inputs becomes on arrival; undefined: no group divides it, it
- * stays as published.
- */
-export function quantizedEncoding(dtype: Float, columns: number): Encoding | undefined {
-  const group = ([64, 32] as const).find((size) => columns % size === 0);
-  return group && { kind: "affine", bits: 4, group, scales: dtype === "bf16" ? "bf16" : "f16" };
-}
-
-/**
- * Quantises whole rows to affine 4 bits, to the same bytes as MLX: in f32, one rounding per
- * operation, and with the f32 scale and bias, which are only then rounded to `scales`. The end of
- * the range that is larger in magnitude is met exactly.
+ * Quantises whole rows to affine 4 or 8 bits, to the same bytes as MLX: in f32, one rounding per
+ * operation, and with the f32 scale and bias, which are only then rounded to the type of the
+ * encoding's scales. The end of the range that is larger in magnitude is met exactly.
  * @see https://github.com/ml-explore/mlx `affine_quantize`
  */
-export function quantizeRows(values: Float32Array, columns: number, group: 32 | 64, scales: Float): QuantizedRows {
+export function quantizeRows(values: Float32Array, columns: number, { bits, group, scales }: Affine): QuantizedRows {
   assert(columns % group === 0 && values.length % columns === 0, `${values.length} values are rows of whole groups`);
   const groups = values.length / group;
-  const words = new Uint32Array(values.length / 8);
+  const words = new Uint32Array((values.length * bits) / 32);
   const groupScales = new Float32Array(groups);
   const groupBiases = new Float32Array(groups);
   for (let g = 0; g < groups; g++) {
     const begin = g * group;
-    fitGroup(values, begin, begin + group, g, groupScales, groupBiases);
-    packGroup(values, begin, begin + group, groupScales[g]!, groupBiases[g]!, words);
+    fitGroup(values, begin, begin + group, bits, g, groupScales, groupBiases);
+    packGroup(values, begin, begin + group, bits, groupScales[g]!, groupBiases[g]!, words);
   }
   const quantized = {
     weight: new Uint8Array(words.buffer),
@@ -52,10 +41,14 @@ export function quantizeRows(values: Float32Array, columns: number, group: 32 | 
   return quantized;
 }
 
+/** The highest of the levels that so many bits count. */
+const highest = (bits: number): number => 2 ** bits - 1;
+
 function fitGroup(
   values: Float32Array,
   begin: number,
   end: number,
+  bits: number,
   g: number,
   scales: Float32Array,
   biases: Float32Array,
@@ -67,7 +60,7 @@ function fitGroup(
     if (value < min) min = value;
     else if (value > max) max = value;
   }
-  const step = Math.max(Math.fround(Math.fround(max - min) / LEVELS), SMALLEST_SCALE);
+  const step = Math.max(Math.fround(Math.fround(max - min) / highest(bits)), SMALLEST_SCALE);
   const fromMin = Math.abs(min) > Math.abs(max);
   const edge = fromMin ? min : max;
   const scale = fromMin ? step : -step;
@@ -76,28 +69,33 @@ function fitGroup(
   biases[g] = atEdge === 0 ? 0 : edge;
 }
 
+/** The levels of a group as words, lowest bits first. */
 function packGroup(
   values: Float32Array,
   begin: number,
   end: number,
+  bits: number,
   scale: number,
   bias: number,
   words: Uint32Array,
 ): void {
-  for (let i = begin; i < end; i += 8) {
+  const perWord = 32 / bits;
+  const most = highest(bits);
+  for (let i = begin; i < end; i += perWord) {
     let word = 0;
-    for (let k = 0; k < 8; k++) word |= level(Math.fround(Math.fround(values[i + k]! - bias) / scale)) << (4 * k);
-    words[i / 8] = word;
+    for (let k = 0; k < perWord; k++)
+      word |= level(Math.fround(Math.fround(values[i + k]! - bias) / scale), most) << (bits * k);
+    words[i / perWord] = word;
   }
 }
 
 /**
- * The nearest of 0 to 15, ties to even. Twice as fast as roundHalfEven here, since the answer is an
- * integer throughout.
+ * The nearest of 0 to `most`, ties to even. Twice as fast as roundHalfEven here, since the answer
+ * is an integer throughout.
  */
-function level(x: number): number {
+function level(x: number, most: number): number {
   if (!(x > 0)) return 0;
-  if (x >= LEVELS) return LEVELS;
+  if (x >= most) return most;
   const up = (x + 0.5) | 0;
   return up - x === 0.5 ? up & ~1 : up;
 }

@@ -4,6 +4,7 @@
  * a shape stand once, where they are used.
  */
 import type { PublishedName } from "../base/published_name.ts";
+import type { Role } from "../base/role.ts";
 import type { Activation, Cache, MoeLayer, Ops, Tensor, Weight } from "../ops/ops.ts";
 
 /** A step of a model with its weights bound: [T, in] -> [T, out]. */
@@ -18,8 +19,10 @@ export interface WeightSpec {
   readonly names: readonly PublishedName[];
   /** [out, in]. */
   readonly shape: readonly [rows: number, columns: number];
-  /** Linears are quantised on arrival, routers and embeddings kept, norms widened to f32. */
-  readonly role: "linear" | "router" | "embedding" | "norm";
+  /** Norms are widened to f32; of the others format/recipe.ts decides what they become on arrival. */
+  readonly role: Role;
+  /** Where mlx_lm quantises it to other than 4 bits. */
+  readonly mlxBits?: 8;
 }
 
 /** Keys and values of one attention layer. */

@@ -1,6 +1,6 @@
 import type { Activation, MoeLayer, Ops, RoutingRule, Tensor } from "../ops/ops.ts";
 import type { Builder, Layer } from "./builder.ts";
-import { linear } from "./linear.ts";
+import { feedForwardLinear } from "./linear.ts";
 
 /** What a block does after attention. */
 export interface FeedForward {
@@ -14,9 +14,9 @@ export const SILU: Activation = { kind: "silu" };
 
 /** A dense SwiGLU: down(silu(gate x) * up x). gate, up [F, D]; down [D, F]. (Shazeer 2020) */
 export function swiglu(m: Builder, prefix: string, [hidden, width]: readonly [F: number, D: number]): Layer {
-  const gate = linear(m, `${prefix}.gate_proj`, [hidden, width]);
-  const up = linear(m, `${prefix}.up_proj`, [hidden, width]);
-  const down = linear(m, `${prefix}.down_proj`, [width, hidden]);
+  const gate = feedForwardLinear(m, `${prefix}.gate_proj`, [hidden, width]);
+  const up = feedForwardLinear(m, `${prefix}.up_proj`, [hidden, width]);
+  const down = feedForwardLinear(m, `${prefix}.down_proj`, [width, hidden]);
   return (ops, x) => down(ops, ops.gate(gate(ops, x), up(ops, x), SILU));
 }
 

@@ -41,7 +41,7 @@ export const qwen3Moe: Architecture = {
           ffnNorm: rmsNorm(m, `${p}.post_attention_layernorm`, D, eps),
           ...(isSparse(l)
             ? mixture(
-                router(m, `${p}.mlp.gate`, [E, D]),
+                router(m, `${p}.mlp.gate`, [E, D], { mlxBits: 8 }),
                 { kind: "softmax", renormalise },
                 m.experts({
                   experts: E,

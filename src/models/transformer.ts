@@ -3,7 +3,7 @@
  */
 import type { Builder, Layer, Speech } from "../layers/builder.ts";
 import { type BlockParts, decoder } from "../layers/decoder.ts";
-import { linear } from "../layers/linear.ts";
+import { head } from "../layers/linear.ts";
 import { rmsNorm } from "../layers/norm.ts";
 import { inverseFrequencies } from "../layers/rope_table.ts";
 import { MAX_HEAD_WIDTH } from "../ops/ops.ts";
@@ -63,6 +63,6 @@ export function transformer(m: Builder, shape: DecoderShape, block: MakeBlock): 
     embed: (ops) => ops.embed(embedding),
     blocks: Array.from({ length: layers }, (_, l) => block(`model.layers.${l}`, turn, l)),
     norm: rmsNorm(m, "model.norm", D, eps),
-    head: tied ? (ops, x) => ops.linear(x, embedding) : linear(m, "lm_head", [V, D]),
+    head: tied ? (ops, x) => ops.linear(x, embedding) : head(m, "lm_head", [V, D]),
   });
 }

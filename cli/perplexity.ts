@@ -1,0 +1,87 @@
+/**
+ * `npm run perplexity -- MODEL TEXT [--quantize auto|mlx|false] [--device cpu|gpu] [--tokens N]
+ * [--against unquantised]`: how well a model foretells a text, and what quantising it on arrival
+ * costs: perplexity; against the unquantised model the divergence (KL) per token and the share of
+ * equal best ids; and what its weights take.
+ */
+import { readFileSync } from "node:fs";
+import { parseArgs } from "node:util";
+import { MixtabError } from "../src/base/errors.ts";
+import type { Quantize } from "../src/engine/api.ts";
+import { readLanguage } from "../src/engine/language.ts";
+import { loadModel } from "../src/engine/load.ts";
+import { openRepository } from "../src/engine/repository.ts";
+import { readModel } from "../src/models/index.ts";
+import { openSpeaker } from "./device.ts";
+import { openArgument } from "./model_argument.ts";
+import { measure, type Opened, weigh } from "./perplexity/measure.ts";
+import { formatBytes, parseQuantize, readDevice, runCommand, wholeNumber } from "./shell.ts";
+
+const USAGE =
+  "npm run perplexity -- MODEL TEXT [--quantize auto|mlx|false] [--device cpu|gpu] [--tokens N] [--against unquantised]";
+
+await runCommand(async (args) => {
+  const { values, positionals } = parseArgs({
+    args,
+    allowPositionals: true,
+    options: {
+      quantize: { type: "string", default: "auto" },
+      device: { type: "string", default: "cpu" },
+      tokens: { type: "string", default: "2000" },
+      against: { type: "string" },
+    },
+  });
+  const [model, file] = positionals;
+  if (model === undefined || file === undefined || positionals.length > 2) throw new MixtabError("bad-request", USAGE);
+  if (values.against !== undefined && values.against !== "unquantised")
+    throw new MixtabError("bad-request", `--against is unquantised, not ${values.against}.`);
+  const device = readDevice(values.device);
+  const quantize = parseQuantize(values.quantize);
+  const most = wholeNumber("--tokens", values.tokens, Number.MAX_SAFE_INTEGER)!;
+
+  const { source } = openArgument(model);
+  const repository = await openRepository(source, null, "");
+  const { tokenizer } = readLanguage(repository);
+  const ids = tokenizer.encode(readText(file), { addSpecialTokens: false }).slice(0, most);
+  const contextLength = Math.min(ids.length, readModel(repository.config).positions);
+  const open = async (wanted: Quantize): Promise<Opened> => {
+    const speaker = await openSpeaker(device);
+    return { speaker, loaded: await loadModel(speaker, source, null, { quantize: wanted, contextLength }) };
+  };
+  const opened = await open(quantize);
+  const reference = values.against === undefined ? null : await open(false);
+  const { denseBytes, recordBytes, bitsPerWeight } = weigh(opened.loaded);
+  say("quantize", values.quantize);
+  say("dense", formatBytes(denseBytes));
+  if (recordBytes > 0) say("record", formatBytes(recordBytes));
+  say("bits per weight", bitsPerWeight.toFixed(2));
+
+  const found = await measure(opened, windows(ids, contextLength), reference);
+  say("tokens", found.tokens);
+  say("perplexity", found.perplexity.toFixed(4));
+  if (!reference) return 0;
+  say("unquantised", found.reference.toFixed(4));
+  say("ratio", (found.perplexity / found.reference).toFixed(4));
+  say("KL per token", `${found.divergence.toFixed(5)} nats`);
+  say("equal best ids", `${(100 * found.agreement).toFixed(1)} %`);
+  return 0;
+});
+
+function say(name: string, value: string | number): void {
+  console.log(`${name.padEnd(20)} ${value}`);
+}
+
+/** Texts of at most `most` ids. */
+function windows(ids: readonly number[], most: number): number[][] {
+  return Array.from({ length: Math.ceil(ids.length / most) }, (_, index) =>
+    ids.slice(index * most, (index + 1) * most),
+  );
+}
+
+function readText(file: string): string {
+  try {
+    return readFileSync(file, "utf8");
+  } catch (cause) {
+    throw new MixtabError("not-found", `There is no text ${file}. Name a text file.`, cause);
+  }
+}
