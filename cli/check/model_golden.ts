@@ -16,7 +16,7 @@ import { compareExactly, compareNumbers, compareText, type Line } from "./compar
 /** Within this times (1 + |x|): CPU against reference, GPU against reference. */
 export const TOLERANCES = { cpu: 1e-4, gpu: 1e-3 } as const;
 
-const GREEDY: Sampling = { temperature: 0, topK: 0, topP: 1, seed: 0 };
+export const GREEDY: Sampling = { temperature: 0, topK: 0, topP: 1, seed: 0 };
 
 export interface GoldenOptions {
   readonly slots?: number | undefined;

@@ -1,0 +1,129 @@
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { MixtabError } from "../../src/base/errors.ts";
+import { type Language, readLanguage } from "../../src/engine/language.ts";
+import { type Loaded, loadModel } from "../../src/engine/load.ts";
+import { Session } from "../../src/engine/session.ts";
+import { loadChatTemplate, pickChatTemplate, type TemplateMessage } from "../../src/text/chat_template.ts";
+import { openSpeaker } from "../device.ts";
+import { openArgument } from "../model_argument.ts";
+import { measure } from "../perplexity/measure.ts";
+import { compareExactly, compareNumbers, compareText, type Line } from "./comparison.ts";
+import { type Kind, NotInstalled } from "./kind.ts";
+import { GREEDY, TOLERANCES } from "./model_golden.ts";
+
+/** What a reference computed for a published model whose weights are not beside it. */
+interface Dialogues {
+  readonly prompts: readonly {
+    readonly name: string;
+    readonly messages: readonly { readonly role: "system" | "user" | "assistant"; readonly content: string }[];
+    readonly prompt_text: string;
+    readonly prompt_ids: readonly number[];
+    /** The best after the prompt, [id, logit]. */
+    readonly best_logits: readonly (readonly [id: number, logit: number])[];
+    readonly greedy_ids: readonly number[];
+    readonly greedy_text: string;
+  }[];
+  readonly perplexity: {
+    readonly text: string;
+    readonly ids: readonly number[];
+    readonly transformers_float32: number;
+  };
+}
+
+/** Relative: two ways to add up the same logits differ by far less. */
+const PERPLEXITY_TOLERANCE = 1e-3;
+
+/**
+ * Conversations with a real model, by `--model`: prompts by its template, the best logits after
+ * them, greedy answers word for word, and the perplexity of a text. Never quantises.
+ */
+export const dialogues: Kind = {
+  looksLike: "a golden.json of conversations (with --model)",
+  recognises: (path) => read(path) !== undefined,
+
+  async *check(path, { device, slots, chunk, model }) {
+    const golden = read(path)!;
+    if (model === undefined)
+      throw new NotInstalled("its weights are published elsewhere: name a folder of them with --model");
+    const { prompts, perplexity } = golden;
+    const speaker = await openSpeaker(device);
+    try {
+      const lengths = prompts.map(({ prompt_ids, greedy_ids }) => prompt_ids.length + greedy_ids.length);
+      const loaded = await loadModel(speaker, openArgument(model).source, null, {
+        quantize: false,
+        slots,
+        contextLength: Math.max(...lengths, perplexity.ids.length),
+      });
+      const language = readLanguage(loaded.repository);
+      for (const prompt of prompts) {
+        yield compareText(`${prompt.name}: prompt`, promptText(loaded, language, prompt.messages), prompt.prompt_text);
+        yield* await answer(prompt);
+      }
+      const ids = language.tokenizer.encode(perplexity.text, { addSpecialTokens: false });
+      yield compareExactly("perplexity: ids", ids, perplexity.ids);
+      const measured = await measure({ speaker, loaded }, [perplexity.ids]);
+      const [got, want] = [measured.perplexity, perplexity.transformers_float32];
+      yield compareNumbers("perplexity", [got / want], [1], 1, PERPLEXITY_TOLERANCE / 2);
+
+      async function answer(prompt: Dialogues["prompts"][number]): Promise<Line[]> {
+        const { name, prompt_ids, best_logits, greedy_ids, greedy_text } = prompt;
+        let last: Float32Array | undefined;
+        const session = new Session(speaker, loaded, {
+          ...(chunk ? { chunk } : {}),
+          taps: "all",
+          onTaps: (taps, count) => {
+            const logits = taps.get("logits") as Float32Array;
+            last = logits.subarray((logits.length / count) * (count - 1));
+          },
+        });
+        let { token } = await session.prefill(prompt_ids, GREEDY);
+        const got = best_logits.map(([id]) => last?.[id] ?? Number.NaN);
+        const ids = [token];
+        while (!language.stopIds.has(token) && ids.length < greedy_ids.length) {
+          ({ token } = await session.decode(token, GREEDY));
+          ids.push(token);
+        }
+        const text = language.tokenizer.decode(ids, { skipSpecialTokens: true });
+        return [
+          compareExactly(`${name}: prompt ids`, language.prompt(prompt.messages), prompt_ids),
+          compareNumbers(
+            `${name}: best logits`,
+            got,
+            best_logits.map(([, logit]) => logit),
+            1,
+            TOLERANCES[device],
+          ),
+          compareExactly(`${name}: greedy ids`, ids, greedy_ids),
+          compareText(`${name}: text`, text.trim(), greedy_text.trim()),
+        ];
+      }
+    } finally {
+      speaker.close();
+    }
+  },
+};
+
+function promptText({ repository }: Loaded, { tokenizer }: Language, messages: readonly TemplateMessage[]): string {
+  const { texts } = repository;
+  const config = texts["tokenizer_config.json"];
+  const source = pickChatTemplate({
+    tokenizerConfig: config === undefined ? undefined : JSON.parse(config),
+    jinja: texts["chat_template.jinja"],
+  });
+  if (source === undefined) throw new MixtabError("bad-template", "The model has no chat template.");
+  const { bosToken, eosToken } = tokenizer;
+  return loadChatTemplate(source, { bosToken, eosToken }).render(messages, { addGenerationPrompt: true });
+}
+
+/** The golden at a path, or in the folder that it is; undefined where there is none of this kind. */
+function read(path: string): Dialogues | undefined {
+  const file = path.endsWith(".json") ? path : join(path, "golden.json");
+  if (!existsSync(file)) return undefined;
+  try {
+    const json = JSON.parse(readFileSync(file, "utf8")) as Partial<Dialogues> | null;
+    return json?.prompts && json.perplexity ? (json as Dialogues) : undefined;
+  } catch {
+    return undefined;
+  }
+}
