@@ -18,13 +18,15 @@ const rows = await page.evaluate(async (tokens) => {
     [48, 128, 8, 2],
   ]) {
     const speaker = await gpuSpeaker();
-    const toy = toyModel(speaker, { layers, experts, top, window: null }, layers * experts, 256);
+    const shape = { layers, experts, top, window: null, stacked: true };
+    const { slots, library, say } = await toyModel(speaker, shape, { slots: layers * experts, contextLength: 256 });
     for (let id = 0; id < layers * experts; id++) {
-      toy.slots.write(id, 0, toy.record(Math.floor(id / experts), id % experts));
-      toy.slots.own(id, id);
-      toy.slots.map(Math.floor(id / experts), id % experts, id);
+      const [layer, expert] = [Math.floor(id / experts), id % experts];
+      await library.read(layer, expert, (offset, bytes) => slots.write(id, offset, bytes));
+      slots.own(id, id);
+      slots.map(layer, expert, id);
     }
-    const plan = speaker.record("one", 1, toy.say, { ahead });
+    const plan = speaker.record("one", 1, say, { ahead });
     let readBytes = 0;
     let dispatches = 0;
     const { mapAsync } = GPUBuffer.prototype;

@@ -64,7 +64,7 @@ async function row({ name, geometry, habits }: Case, slotCount: number, tokens: 
     accept(0, new Uint8Array(TINY_BYTES));
     return "memory" as const;
   };
-  const pool = new Pool(slots, top, read, { prefetch });
+  const pool = new Pool(slots, Array(layers).fill({ experts, top }), read, { prefetch });
   const step = { seq: 0, tokens: new Uint32Array(1), sample: null };
 
   const all = routeOf(Array(experts).keys(), experts);

@@ -30,7 +30,7 @@ export interface Checkpoint {
   has(module: string): boolean;
   /**
    * The first of `candidates` that is there. Errors: missing-tensor, which names them all;
-   * bad-config, where the shape is not what config.json asks for; unsupported-quantization.
+   * bad-config, where the shape is not what the model asks for; unsupported-quantization.
    */
   find(candidates: readonly PublishedName[], rows: number, columns: number): MatrixSource;
   /** The plain vector `<name>.weight`, or `name`, as one row. Errors as `find`. */
@@ -69,12 +69,15 @@ export function openCheckpoint(
         if (!scales) return plain(weight, name, rows, columns);
         return affine(weight, scales, tensors.get(`${name.module}.biases`), name, rows, columns, claims);
       }
-      throw missing(candidates.map(({ module, bare }) => (bare ? module : `${module}.weight`)));
+      throw missing(
+        candidates.map(({ module, bare }) => (bare ? module : `${module}.weight`)),
+        tensors.keys(),
+      );
     },
 
     findVector(name, length) {
       const tensor = tensors.get(`${name}.weight`) ?? tensors.get(name);
-      if (!tensor) throw missing([`${name}.weight`, name]);
+      if (!tensor) throw missing([`${name}.weight`, name], tensors.keys());
       if (tensor.shape.length !== 1 || tensor.shape[0] !== length) throw wrongShape(tensor, [length]);
       const { file, begin, end } = tensor;
       const encoding: Encoding = { kind: "plain", dtype: floatOf(tensor) };
@@ -177,17 +180,32 @@ function floatOf({ name, dtype }: PublishedTensor): Float {
   return float;
 }
 
-function missing(names: readonly string[]): MixtabError {
+/** How many tensors are named that are there instead of one that is not. */
+const MOST_NAMED = 5;
+
+function missing(names: readonly string[], present: Iterable<string>): MixtabError {
+  const near = nearest(names[0] ?? "", [...present]);
+  const instead = near.length === 0 ? "" : ` The nearest they have: ${near.join(", ")}.`;
   return new MixtabError(
     "missing-tensor",
-    `The model's files have no tensor ${names.join(", nor ")}. Check that all of its files are there and belong together.`,
+    `The model's files have no tensor ${names.join(", nor ")}.${instead} Check that all of its files are there and belong together.`,
   );
+}
+
+/** Those that begin as `wanted` does, for as many of its parts as any does: the same layer, if it is there. */
+function nearest(wanted: string, present: readonly string[]): readonly string[] {
+  for (let prefix = wanted; prefix.includes("."); ) {
+    prefix = prefix.slice(0, prefix.lastIndexOf("."));
+    const near = present.filter((name) => name.startsWith(`${prefix}.`));
+    if (near.length > 0) return near.slice(0, MOST_NAMED);
+  }
+  return [];
 }
 
 function wrongShape({ name, file, shape }: PublishedTensor, wanted: readonly (number | string)[]): MixtabError {
   return new MixtabError(
     "bad-config",
-    `${name} in ${file} has the shape [${shape.join(", ")}], and config.json asks for [${wanted.join(", ")}]. ` +
+    `${name} in ${file} has the shape [${shape.join(", ")}], and the model asks for [${wanted.join(", ")}]. ` +
       "Check that config.json and the weights are of the same model.",
   );
 }

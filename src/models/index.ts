@@ -3,10 +3,11 @@ import type { Architecture, Model } from "./architecture.ts";
 import { Config } from "./config.ts";
 import { mistral } from "./mistral.ts";
 import { mixtral } from "./mixtral.ts";
+import { olmoe } from "./olmoe.ts";
 import { qwen3Moe } from "./qwen3_moe.ts";
 
 /** Every architecture mixtab knows, by config.json's model_type. */
-export const architectures: readonly Architecture[] = [mixtral, mistral, qwen3Moe];
+export const architectures: readonly Architecture[] = [mixtral, mistral, qwen3Moe, olmoe];
 
 /** What config.json describes. Errors: unsupported-model, bad-config. */
 export function readModel(json: unknown): Model & Pick<Architecture, "modelType"> {

@@ -15,7 +15,7 @@ afterAll(async () => {
 
 /** Logits of every token of a prompt, as bits. */
 async function logits(chunk: number, bucket: Bucket, ids: Uint32Array): Promise<Uint32Array> {
-  const stack = makeStack(gpu, STACK.layers * STACK.experts);
+  const stack = await makeStack(gpu, STACK.layers * STACK.experts);
   fill(stack);
   const plan = stack.record("many", bucket, "all");
   const rows: number[] = [];
@@ -43,7 +43,7 @@ test("a prompt in chunks of any size has the bits of the whole, in any bucket", 
 test("a token by itself agrees with the prompt", async () => {
   const ids = someIds(20);
   const whole = new Float32Array((await logits(20, 64, ids)).buffer);
-  const stack = makeStack(gpu, STACK.layers * STACK.experts);
+  const stack = await makeStack(gpu, STACK.layers * STACK.experts);
   fill(stack);
   const plan = stack.record("one", 1, "all");
   const rows: number[] = [];
@@ -57,7 +57,7 @@ test("a token by itself agrees with the prompt", async () => {
 });
 
 test("plans that tap nothing sample what plans that tap everything sample", async () => {
-  const stack = makeStack(gpu, STACK.layers * STACK.experts);
+  const stack = await makeStack(gpu, STACK.layers * STACK.experts);
   fill(stack);
   const plans = [stack.record("many", 16, "all"), stack.record("many", 64), stack.record("many", 16, "routes")];
   const steps = chunksOf(someIds(45), 15);

@@ -28,9 +28,14 @@ const long = GOLDEN_FOLDERS.filter((entry) => isLong(entry) && (!entry.golden.ch
 testModelGoldens(platform, short, { chunks: [7, 256] });
 testModelGoldens(platform, long, { chunks: [256], longestAnswer: 40 });
 
-// Of tokens one by one two are enough, since hashes.test.ts holds that chunks change no bit.
-const find = (name: string) => GOLDEN_FOLDERS.find(({ folder }) => folder === name);
-const oneByOne = ["hf/mixtral_base", "mlx/mixtral_q4g64"].map((name) => defined(find(name), name));
+// Of tokens one by one two mixtures are enough, one quantised and one not, since hashes.test.ts
+// holds that chunks change no bit.
+const oneByOne = [true, false].map((quantised) =>
+  defined(
+    short.find(({ isSparse, isQuantised }) => isSparse && isQuantised === quantised),
+    "a golden folder of each",
+  ),
+);
 testModelGoldens(platform, oneByOne, { chunks: [1] });
 
 testAtenia(platform, 1e-3);

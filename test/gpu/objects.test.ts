@@ -37,7 +37,7 @@ function count() {
 
 test("a replayed token is one submission, one pass and one readback, and creates nothing", async () => {
   const speaker = await gpuSpeaker();
-  const stack = makeStack(speaker, STACK.layers * STACK.experts);
+  const stack = await makeStack(speaker, STACK.layers * STACK.experts);
   fill(stack);
   const [many, one] = [stack.record("many", 16), stack.record("one", 1)];
   const prompt = chunksOf(someIds(16), 16)[0]!;
@@ -68,7 +68,7 @@ test("a replayed token is one submission, one pass and one readback, and creates
 
 test("plans share the memory of activations", async () => {
   const speaker = await gpuSpeaker();
-  const stack = makeStack(speaker, 2);
+  const stack = await makeStack(speaker, 2);
   stack.record("many", 256);
   const { arena } = speaker.memory();
   stack.record("many", 256);
@@ -80,7 +80,7 @@ test("plans share the memory of activations", async () => {
 
 test("what the GPU refuses is thrown by the next run, and once", async () => {
   const speaker = await gpuSpeaker();
-  const stack = makeStack(speaker, STACK.layers * STACK.experts);
+  const stack = await makeStack(speaker, STACK.layers * STACK.experts);
   fill(stack);
   const plan = stack.record("one", 1);
   const step = chunksOf(someIds(1), 1)[0]!;
@@ -113,7 +113,7 @@ test("no adapter is an error that says what to do", async () => {
 
 test("a closed speaker refuses to run", async () => {
   const speaker = await gpuSpeaker();
-  const plan = makeStack(speaker, 2).record("one", 1);
+  const plan = (await makeStack(speaker, 2)).record("one", 1);
   speaker.close();
   await expect(plan.run(chunksOf(someIds(1), 1)[0]!, plan.begin, plan.end)).rejects.toMatchObject({ code: "closed" });
 });

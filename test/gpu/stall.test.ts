@@ -59,12 +59,12 @@ async function outcome(stack: Stack, form: "one" | "many") {
 
 describe.each(["one", "many"] as const)("a step of the form %s", (form) => {
   test("has the same bits whatever the slots", async () => {
-    const resident = makeStack(gpu, ALL);
+    const resident = await makeStack(gpu, ALL);
     fill(resident);
     const expected = await outcome(resident, form);
     expect(expected.passes).toBe(form === "one" ? 36 : 2);
     for (const slots of form === "one" ? [2, 5] : [1, 2, 3, E]) {
-      const { passes, ...actual } = await outcome(makeStack(gpu, slots), form);
+      const { passes, ...actual } = await outcome(await makeStack(gpu, slots), form);
       expect(passes).toBeGreaterThan(expected.passes);
       expect({ ...actual, passes: 0 }, `${slots} slots`).toEqual({ ...expected, passes: 0 });
     }
@@ -72,7 +72,7 @@ describe.each(["one", "many"] as const)("a step of the form %s", (form) => {
 });
 
 test("a stalled report names the layer, what it lacks and what was wanted before", async () => {
-  const stack = makeStack(gpu, ALL);
+  const stack = await makeStack(gpu, ALL);
   const plan = stack.record("many", 64);
   const [step] = chunksOf(someIds(20), 20);
   const first = await plan.run(step!, plan.begin, plan.end);
@@ -88,7 +88,7 @@ test("a stalled report names the layer, what it lacks and what was wanted before
 });
 
 test("only the marked tokens enter the sets wanted", async () => {
-  const stack = makeStack(gpu, ALL);
+  const stack = await makeStack(gpu, ALL);
   fill(stack);
   const plan = stack.record("many", 64, "routes");
   const [step] = chunksOf(someIds(50), 50);
@@ -109,7 +109,7 @@ describe("a table entry that is", () => {
     ["of a slot that went to another", ({ slots }, expert) => slots.own(ALL - 1 - (E + expert), expert)],
   ];
   test.each(damages)("%s stalls, and nothing is corrupted", async (_, damage) => {
-    const stack = makeStack(gpu, ALL);
+    const stack = await makeStack(gpu, ALL);
     fill(stack);
     const plan = stack.record("many", 64, "all");
     const [step] = chunksOf(someIds(20), 20);
@@ -144,7 +144,7 @@ test("a step queued behind a stall does nothing, and the stalled one resumes", a
   });
   const expected: Report[] = [];
   for (const resident of [true, false]) {
-    const stack = makeStack(gpu, ALL);
+    const stack = await makeStack(gpu, ALL);
     fill(stack);
     const [many, one] = [stack.record("many", 16), stack.record("one", 1)];
     await many.run(prompt, many.begin, many.end);
@@ -168,7 +168,7 @@ test("a step queued behind a stall does nothing, and the stalled one resumes", a
 });
 
 test("a step may be run layer by layer", async () => {
-  const stack = makeStack(gpu, ALL);
+  const stack = await makeStack(gpu, ALL);
   fill(stack);
   const plan = stack.record("many", 64);
   const [step] = chunksOf(someIds(20), 20);

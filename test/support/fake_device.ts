@@ -1,6 +1,23 @@
-/** A device that computes nothing: slots that only remember who owns them, and plans that want what was drawn and stall as `resolve.wgsl` does. */
+/**
+ * A device that computes nothing: slots that only remember who owns them, and plans that want what
+ * was drawn and stall as `resolve.wgsl` does.
+ */
+import { assert, defined } from "../../src/base/assert.ts";
 import { setBit, wordsOf } from "../../src/base/bits.ts";
-import { type Bucket, type Form, type Guess, NONE, type Plan, type Report, type Slots } from "../../src/ops/ops.ts";
+import type { Matrix } from "../../src/base/matrix.ts";
+import {
+  type Bucket,
+  type Form,
+  type Guess,
+  NONE,
+  type Ops,
+  type Plan,
+  type RecordOptions,
+  type Report,
+  type Slots,
+  type Speaker,
+  type Weight,
+} from "../../src/ops/ops.ts";
 import type { Route } from "./drawn_routes.ts";
 
 /** What a token wants of a layer. */
@@ -56,11 +73,17 @@ export class FakeSlots implements Slots {
 export interface FakeOptions {
   /** Is told of each slot that serves an expert, by number, when it does. */
   readonly onUse?: (slot: number, id: number) => void;
-  /** Whether reports guess the next two layers' experts: those of even layers rightly, of odd ones as a token far ahead. */
+  /**
+   * Whether reports guess the next two layers' experts: those of even layers rightly, of odd ones
+   * as a token far ahead.
+   */
   readonly guesses?: boolean;
 }
 
-/** A plan whose token at a position wants what `routing` says. `spent` is the time in its runs, which is not the scheduler's. */
+/**
+ * A plan whose token at a position wants what `routing` says. `spent` is the time in its runs,
+ * which is not the scheduler's.
+ */
 export function fakePlan(
   form: Form,
   bucket: Bucket,
@@ -171,4 +194,50 @@ export function fakePlan(
     },
     taps: async () => new Map(),
   };
+}
+
+/**
+ * Opens models as any speaker does; drops their dense weights, and whatever they say, its plans
+ * want what `routing` says.
+ */
+export class FakeSpeaker implements Speaker {
+  readonly device = "cpu";
+  readonly description = "computes nothing";
+  readonly lost = new Promise<string>(() => {});
+  /** Those made last. */
+  made: FakeSlots | null = null;
+  private readonly routing: Routing;
+  private readonly options: FakeOptions;
+
+  constructor(routing: Routing, options: FakeOptions = {}) {
+    this.routing = routing;
+    this.options = options;
+  }
+
+  weight(matrix: Matrix): Weight {
+    return { matrix };
+  }
+
+  write({ matrix }: Weight, offset: number, bytes: Uint8Array): void {
+    assert(offset + bytes.length <= matrix.end, "bytes of a weight lie within it");
+  }
+
+  cache(ring: number, width: number, window: number | null) {
+    return { ring, width, window };
+  }
+
+  slots(count: number, bytes: number, experts: readonly number[]): FakeSlots {
+    this.made = new FakeSlots(count, bytes, experts.length, Math.max(...experts));
+    return this.made;
+  }
+
+  record(form: Form, bucket: Bucket, _model: (ops: Ops) => void, { ahead = 0 }: RecordOptions = {}): Plan {
+    return fakePlan(form, bucket, defined(this.made, "slots"), this.routing, { ...this.options, guesses: ahead > 0 });
+  }
+
+  memory() {
+    return { weights: 0, caches: 0, slots: 0, arena: 0 };
+  }
+
+  close(): void {}
 }

@@ -23,6 +23,8 @@ export interface GoldenFolder {
   readonly golden: GoldenJson;
   /** Whether its config.json says that the weights are. */
   readonly isQuantised: boolean;
+  /** Whether its config.json speaks of experts. */
+  readonly isSparse: boolean;
 }
 
 const FIXTURES = "../fixtures/";
@@ -37,7 +39,8 @@ export const GOLDEN_FOLDERS: readonly GoldenFolder[] = Object.entries(goldens).m
   const folder = path.slice(0, path.lastIndexOf("/"));
   const config = configs[`${folder}/config.json`] ?? {};
   const isQuantised = "quantization" in config || "quantization_config" in config;
-  return { folder: folder.slice(FIXTURES.length), golden, isQuantised };
+  const isSparse = "num_experts_per_tok" in config;
+  return { folder: folder.slice(FIXTURES.length), golden, isQuantised, isSparse };
 });
 
 export interface Platform {

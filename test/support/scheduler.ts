@@ -1,5 +1,7 @@
-/** Conversations with a toy model under every condition that the scheduler may meet; what they give must not depend on it. */
-import type { Loaded } from "../../src/engine/load.ts";
+/**
+ * Conversations with a toy model under every condition that the scheduler may meet; what they give
+ * must not depend on it.
+ */
 import { Session } from "../../src/engine/session.ts";
 import type { Mode } from "../../src/experts/modes.ts";
 import { Pool } from "../../src/experts/pool.ts";
@@ -13,6 +15,9 @@ export const SHAPES: readonly ToyShape[] = [
   { layers: 2, experts: 8, top: 3, window: 7 },
   { layers: 4, experts: 3, top: 1, window: 5 },
 ];
+
+/** Longest conversation: prompt and answer together. */
+const CONTEXT = 80;
 
 /** Drawn, so that a difference of a bit shows in the words. */
 const SAMPLING: Sampling = { temperature: 0.9, topK: 0, topP: 1, seed: 42 };
@@ -40,7 +45,10 @@ export interface Conditions {
   /** Whether budgets that grow are refused. */
   readonly refused?: boolean;
   readonly taps?: Taps;
-  /** Is told of `run FROM-TO` (MoE layers, or `r` for a resume), `read LAYER`, `came LAYER`, as they begin. */
+  /**
+   * Is told of `run FROM-TO` (MoE layers, or `r` for a resume), `read LAYER`, `came LAYER`, as they
+   * begin.
+   */
   readonly log?: (event: string) => void;
   /** Called before and after a budget is set. */
   readonly onResize?: (before: boolean) => void;
@@ -61,7 +69,7 @@ export async function conversation(given: Conditions, speaker: Speaker = cpuSpea
   } = given;
   const { delays = [], failing = [], aborting = [], leaving = [], budgets = [], refused = false } = given;
   const left = new Set<number>();
-  const toy = toyModel(speaker, shape, slots, 80);
+  const toy = await toyModel(speaker, shape, { slots, contextLength: CONTEXT, prefetch });
   const next = numbers(7);
   const ids = Array.from({ length: prompt }, () => Math.floor((next() + 1) * 0.5 * toy.vocabulary));
   let abort = new AbortController();
@@ -72,7 +80,7 @@ export async function conversation(given: Conditions, speaker: Speaker = cpuSpea
   const twice: string[] = [];
   const unsafe: string[] = [];
   const { speaker: slow, watch } = watched(speaker, shape.layers, given.log);
-  guard(toy.slots, watch, unsafe);
+  const told = guard(toy.slots, watch, unsafe);
   const resize = toy.slots.resize.bind(toy.slots);
   if (refused)
     toy.slots.resize = async (count, moves) => {
@@ -81,7 +89,7 @@ export async function conversation(given: Conditions, speaker: Speaker = cpuSpea
     };
   const pool = new Pool(
     toy.slots,
-    shape.top,
+    toy.library.layers,
     async (layer, expert, accept, signal) => {
       const read = reads++;
       const begunIn = step;
@@ -89,8 +97,11 @@ export async function conversation(given: Conditions, speaker: Speaker = cpuSpea
       for (let turn = 0; turn < (delays[read % Math.max(1, delays.length)] ?? 0); turn++) await Promise.resolve();
       if (failing.includes(read)) throw new Error("a transient failure");
       if (aborting.includes(read)) abort.abort(new Error("the user stopped"));
-      signal?.throwIfAborted();
-      const record = toy.record(layer, expert);
+      let record = new Uint8Array();
+      const keep = (_offset: number, bytes: Uint8Array<ArrayBuffer>) => {
+        record = bytes;
+      };
+      const from = await toy.library.read(layer, expert, keep, signal);
       const half = record.length / 8 - ((record.length / 8) % 4);
       accept(0, record.slice(0, half));
       await Promise.resolve();
@@ -100,37 +111,28 @@ export async function conversation(given: Conditions, speaker: Speaker = cpuSpea
       const key = `${layer} ${expert}`;
       if (begunIn.has(key)) twice.push(key);
       begunIn.add(key);
-      return "memory";
+      return from;
     },
     { readsAtOnce, prefetch, mode },
   );
-  const loaded = {
-    spec: {
-      width: toy.width,
-      window: shape.window,
-      experts: { layers: shape.layers, experts: shape.experts, top: shape.top },
-      say: toy.say,
-    },
-    model: {},
-    pool,
-    contextLength: 80,
-    ring: 80,
-    ahead: prefetch ? 2 : 0,
-  } as unknown as Loaded;
   const logits: number[] = [];
-  const trace =
-    taps === "routes" ? new Trace({ model: "toy", arch: "toy", ...shape, recordBytes: toy.slots.bytes }) : null;
+  const { layers, recordBytes } = toy.library;
+  const trace = taps === "routes" ? new Trace({ model: "toy", arch: "toy", layers, recordBytes }) : null;
   const beginStep = pool.beginStep.bind(pool);
   pool.beginStep = () => {
     step = new Set();
     beginStep();
   };
-  const session = new Session(slow, loaded, {
-    ...(chunk === undefined ? {} : { chunk }),
-    taps,
-    trace,
-    onTaps: (tapped) => logits.push(...(tapped.get("logits") ?? [])),
-  });
+  const session = new Session(
+    slow,
+    { ...toy.loaded, pool },
+    {
+      ...(chunk === undefined ? {} : { chunk }),
+      taps,
+      trace,
+      onTaps: (tapped) => logits.push(...(tapped.get("logits") ?? [])),
+    },
+  );
 
   let failures = 0;
   /** Does what may be interrupted, until it is done. */
@@ -198,10 +200,14 @@ export async function conversation(given: Conditions, speaker: Speaker = cpuSpea
     unsafe,
     trace,
     toy,
+    told,
   };
 }
 
-/** A speaker whose plans say what they run, take some turns of the event loop for it, and are counted while they do. */
+/**
+ * A speaker whose plans say what they run, take some turns of the event loop for it, and are
+ * counted while they do.
+ */
 function watched(speaker: Speaker, layers: number, log: Conditions["log"]) {
   const watch = { flying: 0 };
   const record: Speaker["record"] = (...args) => {
@@ -221,14 +227,23 @@ function watched(speaker: Speaker, layers: number, log: Conditions["log"]) {
   return { speaker: { ...speaker, record }, watch };
 }
 
-/** Has `unsafe` hear of bytes that are written to a slot which an expert owns, and of slots that change while a step runs. */
-function guard(slots: Slots, watch: { readonly flying: number }, unsafe: string[]): void {
+/**
+ * Has `unsafe` hear of bytes that are written to a slot which an expert owns, and of slots that
+ * change while a step runs. Returns what slots are told: the owner of each, and where each expert
+ * lies.
+ */
+function guard(slots: Slots, watch: { readonly flying: number }, unsafe: string[]) {
   const owners = new Map<number, number>();
-  const { write, own } = slots;
+  const table = new Map<number, number>();
+  const { write, own, map } = slots;
   const resize = slots.resize.bind(slots);
   slots.own = (slot, owner) => {
     owners.set(slot, owner);
     own(slot, owner);
+  };
+  slots.map = (layer, expert, slot) => {
+    table.set(layer * slots.experts + expert, slot);
+    map(layer, expert, slot);
   };
   slots.write = (slot, ...rest) => {
     if ((owners.get(slot) ?? NONE) !== NONE) unsafe.push(`slot ${slot} is written while it has an owner`);
@@ -238,4 +253,5 @@ function guard(slots: Slots, watch: { readonly flying: number }, unsafe: string[
     if (watch.flying > 0) unsafe.push("slots change while a step runs");
     await resize(...args);
   };
+  return { owners, table };
 }

@@ -1,7 +1,4 @@
-import { layExpert, layMatrix, layVector } from "../../src/base/matrix.ts";
-import { type BlockParts, type DecoderParts, decoder } from "../../src/layers/decoder.ts";
-import { mixture } from "../../src/layers/feed_forward.ts";
-import { inverseFrequencies, ropeTable } from "../../src/layers/rope.ts";
+import { loadModel } from "../../src/engine/load.ts";
 import {
   type Bucket,
   type Form,
@@ -14,13 +11,20 @@ import {
   type Step,
   type Taps,
 } from "../../src/ops/ops.ts";
-import { affine, makeRecord, makeWeight, plain, random } from "./op_table.ts";
+import { computedMixtral, type MixtralShape } from "./computed_mixtral.ts";
+import { computedSource } from "./computed_source.ts";
+import { affine, plain, random } from "./op_table.ts";
 
-/** A mixture of experts too small to speak: random weights, two layers, grouped queries, a sliding window. */
+const Q4 = affine(4, 32, "f16");
+
+/**
+ * A mixture of experts too small to speak: two layers, grouped queries, a sliding window, and many
+ * encodings.
+ */
 export const STACK = {
   width: 64,
   heads: 4,
-  kvHeads: 2,
+  keyValueHeads: 2,
   headWidth: 16,
   hidden: 96,
   experts: 6,
@@ -28,7 +32,20 @@ export const STACK = {
   vocabulary: 50,
   layers: 2,
   window: 70,
-};
+  encodings: {
+    embedding: plain("bf16"),
+    attention: Q4,
+    router: plain("f32"),
+    w1: Q4,
+    w2: Q4,
+    w3: affine(8, 32, "bf16"),
+    head: Q4,
+  },
+  norms: "bf16",
+  stacked: true,
+} as const satisfies MixtralShape;
+
+const CONTEXT = 400;
 
 export interface Stack {
   readonly speaker: Speaker;
@@ -38,59 +55,28 @@ export interface Stack {
   record(form: Form, bucket: Bucket, taps?: Taps, options?: Omit<RecordOptions, "taps">): Plan;
 }
 
-/** The stack on a speaker, its weights the same each time, with `slots` empty slots. */
-export function makeStack(speaker: Speaker, slotCount: number): Stack {
-  const { width, heads, kvHeads, headWidth, hidden, experts, top, vocabulary, layers, window } = STACK;
-  const next = random(1);
-  const q4 = affine(4, 32, "f16");
-  const layout = layExpert(width, hidden, q4, affine(8, 32, "bf16"), q4);
-  const matrix = (rows: number, columns: number, encoding = q4) =>
-    makeWeight(speaker, layMatrix(rows, columns, encoding), next, 2 / Math.sqrt(columns));
-  const vector = (columns: number) => makeWeight(speaker, layVector(columns), next);
-  const slots = speaker.slots(slotCount, layout.bytes, layers, experts);
-  const positions = 600;
-  const rope = speaker.weight(layMatrix(positions, headWidth, plain("f32")));
-  speaker.write(
-    rope,
-    0,
-    new Uint8Array(ropeTable(inverseFrequencies(1e4, headWidth), positions).buffer as ArrayBuffer),
-  );
-
-  const block = (index: number): BlockParts => ({
-    attentionNorm: vector(width),
-    attention: {
-      wq: matrix(heads * headWidth, width),
-      wk: matrix(kvHeads * headWidth, width),
-      wv: matrix(kvHeads * headWidth, width),
-      wo: matrix(width, heads * headWidth),
-      rope,
-      headWidth,
-    },
-    cache: speaker.cache(400, kvHeads * headWidth, window),
-    ffnNorm: vector(width),
-    feedForward: mixture(matrix(experts, width, plain("f32")), {
-      index,
-      experts,
-      top,
-      renormalise: true,
-      expert: layout,
-      slots,
-    }),
+/**
+ * Opens the stack on a speaker, its weights the same each time, with so many empty slots: also
+ * fewer than a token needs.
+ */
+export async function makeStack(speaker: Speaker, slotCount: number): Promise<Stack> {
+  const { config, tensors } = computedMixtral(STACK);
+  const { say, pool, library } = await loadModel(speaker, computedSource(config, tensors), null, {
+    quantize: false,
+    slots: Math.max(slotCount, STACK.top),
+    contextLength: CONTEXT,
   });
-  const parts: DecoderParts = {
-    embedding: matrix(vocabulary, width, plain("bf16")),
-    blocks: Array.from({ length: layers }, (_, index) => block(index)),
-    norm: vector(width),
-    head: matrix(vocabulary, width),
-    eps: 1e-5,
-  };
-  const records = Array.from({ length: layers * experts }, () => makeRecord(layout, next));
+  const { slots } = pool!;
+  if (slotCount < slots.count) await slots.resize(slotCount);
+  const records: Uint8Array<ArrayBuffer>[] = [];
+  for (let layer = 0; layer < STACK.layers; layer++)
+    for (let expert = 0; expert < STACK.experts; expert++)
+      await library!.read(layer, expert, (_offset, bytes) => records.push(bytes));
   return {
     speaker,
     slots,
     records,
-    record: (form, bucket, taps, options) =>
-      speaker.record(form, bucket, (ops) => decoder(ops, parts), { ...options, taps }),
+    record: (form, bucket, taps, options) => speaker.record(form, bucket, say, { ...options, taps }),
   };
 }
 

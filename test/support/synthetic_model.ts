@@ -1,8 +1,9 @@
 /**
- * Models of any size whose weights nobody keeps: each word of a record is a hash of (seed, layer, expert, place), made when it is asked for. Any slice can
- * be made without the rest; 99 MB take about 60 ms.
+ * Numbers of models whose weights nobody keeps: each word of a tensor is a hash of (seed, stream,
+ * place), made when it is asked for. Any slice can be made without the rest; 99 MB take about 60 ms.
  */
-import { type Encoding, layExpert } from "../../src/base/matrix.ts";
+import { assert } from "../../src/base/assert.ts";
+import { type Encoding, type Float, layExpert } from "../../src/base/matrix.ts";
 
 /** The experts of a model: their number, and the widths D and F of each. */
 export interface Geometry {
@@ -22,14 +23,51 @@ export const QWEN3_30B_A3B: Geometry = { layers: 48, experts: 128, top: 8, width
 /** What MLX's 4-bit models use: 4.5 bits per weight. */
 export const Q4: Encoding = { kind: "affine", bits: 4, group: 64, scales: "bf16" };
 
-/** Where a word of the generator lies; `seed` and `stream` (layer * E + expert for records) are u32. */
+/** Names a sequence of words; both are u32. */
 export interface Stream {
   readonly seed: number;
   readonly stream: number;
 }
 
-/** Bytes of a slice that a record is given in. */
-const SLICE_BYTES = 1024 * 1024;
+/**
+ * What words of the generator become: the bits `keep` stay as they were drawn, those of `set` are
+ * 1, the others 0.
+ */
+export interface Mask {
+  readonly keep: number;
+  readonly set: number;
+}
+
+/** Words as they were drawn: quantised weights. */
+export const RAW: Mask = { keep: -1, set: 0 };
+
+/** Of each float: sign and fraction, the fraction's bits, the exponent's bias. */
+const FLOAT_BITS = {
+  f32: { keep: 0x807fffff, fraction: 23, bias: 127 },
+  f16: { keep: 0x83ff, fraction: 10, bias: 15 },
+  bf16: { keep: 0x807f, fraction: 7, bias: 127 },
+} as const satisfies Record<Float, unknown>;
+
+/**
+ * Positive and negative numbers of about `size`: their exponent is given, sign and fraction are
+ * drawn.
+ */
+export function numbersOf(dtype: Float, size: number): Mask {
+  const { keep, fraction, bias } = FLOAT_BITS[dtype];
+  const exponent = bias + Math.floor(Math.log2(size));
+  assert(exponent > 0 && exponent < 2 * bias, `${size} is a normal ${dtype}`);
+  return eachOf(dtype, { keep, set: exponent << fraction });
+}
+
+/** Numbers from 1 to 1.25: a norm's weights. */
+export function norms(dtype: Float): Mask {
+  const { fraction, bias } = FLOAT_BITS[dtype];
+  return eachOf(dtype, { keep: 2 ** (fraction - 2) - 1, set: bias << fraction });
+}
+
+/** A word of f16 or bf16 is two numbers. */
+const eachOf = (dtype: Float, { keep, set }: Mask): Mask =>
+  dtype === "f32" ? { keep, set } : { keep: keep | (keep << 16), set: set | (set << 16) };
 
 /** What makes the words of a stream its own. */
 export function keysOf({ seed, stream }: Stream) {
@@ -37,7 +75,10 @@ export function keysOf({ seed, stream }: Stream) {
   return { a: a | 0, b: mix(mix(a, 0x7f4a7c15), stream) | 0 };
 }
 
-/** The word (i32) at a place of the stream with these keys: the finaliser of MurmurHash3 (Appleby), keyed at both of its steps. */
+/**
+ * The word (i32) at a place of the stream with these keys: the finaliser of MurmurHash3 (Appleby),
+ * keyed at both of its steps.
+ */
 export function wordAt(place: number, a: number, b: number): number {
   const h = Math.imul(place ^ a, 0x85ebca6b);
   const last = Math.imul((h ^ (h >>> 13)) + b, 0xc2b2ae35);
@@ -45,12 +86,12 @@ export function wordAt(place: number, a: number, b: number): number {
 }
 
 /** Fills `words` with those of a stream from place `first` on. */
-export function fillWords(words: Uint32Array, stream: Stream, first = 0): void {
+export function fillWords(words: Uint32Array, stream: Stream, first = 0, { keep, set } = RAW): void {
   const { a, b } = keysOf(stream);
-  for (let index = 0; index < words.length; index++) words[index] = wordAt(first + index, a, b);
+  for (let index = 0; index < words.length; index++) words[index] = (wordAt(first + index, a, b) & keep) | set;
 }
 
-/** The same as numbers in [-scale, scale). */
+/** Fills `numbers` with those of a stream, in [-scale, scale). */
 export function fillNumbers(numbers: Float32Array, stream: Stream, scale: number): void {
   const words = new Uint32Array(numbers.buffer, numbers.byteOffset, numbers.length);
   fillWords(words, stream);
@@ -60,22 +101,6 @@ export function fillNumbers(numbers: Float32Array, stream: Stream, scale: number
 /** Bytes of an expert's record. */
 export const recordBytes = ({ width, hidden }: Geometry, encoding = Q4): number =>
   layExpert(width, hidden, encoding, encoding, encoding).bytes;
-
-/** The record of an expert in slices, as a `ReadExpert` gives it: `bytes` of the stream layer * E + expert. */
-export async function giveRecord(
-  { seed, stream }: Stream,
-  bytes: number,
-  accept: (offset: number, bytes: Uint8Array<ArrayBuffer>) => void,
-  signal?: AbortSignal,
-): Promise<void> {
-  for (let offset = 0; offset < bytes; offset += SLICE_BYTES) {
-    signal?.throwIfAborted();
-    const words = new Uint32Array(Math.min(SLICE_BYTES, bytes - offset) / 4);
-    fillWords(words, { seed, stream }, offset / 4);
-    accept(offset, new Uint8Array(words.buffer));
-    await Promise.resolve();
-  }
-}
 
 function mix(key: number, value: number): number {
   let h = key ^ value;

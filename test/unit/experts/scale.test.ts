@@ -2,30 +2,53 @@ import "fake-indexeddb/auto";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { expect, test } from "vitest";
+import { type LoadOptions, loadModel } from "../../../src/engine/load.ts";
 import { Session } from "../../../src/engine/session.ts";
-import { Pool, type ReadExpert } from "../../../src/experts/pool.ts";
-import { runSegment, runStep } from "../../../src/experts/step.ts";
 import { cpuSpeaker } from "../../../src/ops/cpu/speaker.ts";
-import { NONE, type Sampling, type Step, type Taps } from "../../../src/ops/ops.ts";
+import { NONE, type Sampling, type Taps } from "../../../src/ops/ops.ts";
+import type { Source } from "../../../src/source/source.ts";
 import { openIndexedDbStore } from "../../../src/store/indexeddb.ts";
+import type { Store } from "../../../src/store/store.ts";
+import { computedMixtral, everywhere, type MixtralShape, TINY } from "../../support/computed_mixtral.ts";
+import { computedSource } from "../../support/computed_source.ts";
 import { drawRoutes } from "../../support/drawn_routes.ts";
-import { FakeSlots, fakePlan } from "../../support/fake_device.ts";
+import { FakeSpeaker } from "../../support/fake_device.ts";
 import { Fingerprints } from "../../support/fingerprints.ts";
-import { syntheticDecoder } from "../../support/synthetic_decoder.ts";
 import {
   fillWords,
   type Geometry,
-  giveRecord,
   MIXTRAL_8X7B,
+  Q4,
   QWEN3_30B_A3B,
   recordBytes,
 } from "../../support/synthetic_model.ts";
+import { toyModel } from "../../support/toy_model.ts";
 
 const SEED = 8;
 const SAMPLING: Sampling = { temperature: 0.9, topK: 0, topP: 1, seed: 42 };
 
 /** The experts of Qwen3-30B-A3B, each small enough to be computed here. */
 const SMALL: Geometry = { ...QWEN3_30B_A3B, width: 16, hidden: 8 };
+
+/** Experts as MLX publishes them, within a decoder that is small besides its width. */
+const quantised = (geometry: Geometry): MixtralShape => ({
+  ...TINY,
+  ...geometry,
+  heads: 8,
+  encodings: everywhere(Q4),
+  norms: "bf16",
+  stacked: true,
+});
+
+/** The same number of experts, 48 bytes each. */
+const minute = (geometry: Geometry): MixtralShape => ({
+  ...TINY,
+  ...geometry,
+  width: 4,
+  hidden: 2,
+  encodings: everywhere({ kind: "plain", dtype: "bf16" }),
+  stacked: true,
+});
 
 test("the generator makes any slice of a record without the rest, and records differ", () => {
   const whole = new Uint32Array(1000);
@@ -45,65 +68,49 @@ test("a record of Mixtral-8x7B in 4 bits has 99 MB, one of Qwen3-30B-A3B 2.7 MB"
   expect(recordBytes(QWEN3_30B_A3B)).toBe((3 * 2048 * 768 * 4.5) / 8);
 });
 
-const step = (seq: number, position: number, count: number): Step => ({
-  seq,
-  position,
-  count,
-  tokens: new Uint32Array(count),
-  sample: SAMPLING,
-  marked: Math.min(count, 16),
-});
-
-interface Drive {
+interface Drive extends Pick<LoadOptions, "prefetch"> {
   readonly slots: number;
-  readonly bytes: number;
-  /** Tokens of the prompt's chunks. */
-  readonly prompt: readonly number[];
+  readonly prompt: number;
+  readonly chunk: number;
   readonly generate: number;
-  readonly prefetch?: boolean;
-  readonly readsAtOnce?: number;
-  /** Default: the generator. */
-  readonly read?: ReadExpert;
+  readonly store?: Store;
+  /** Default: the model's computed one. */
+  readonly source?: Source;
 }
 
-/** Runs a prompt and an answer whose tokens want what was drawn, and compares each slot that serves an expert with what it should hold. */
-async function drive(geometry: Geometry, given: Drive) {
-  const { layers, experts, top } = geometry;
-  const { bytes, prompt, generate, prefetch = false, readsAtOnce = 1 } = given;
-  const slots = new FakeSlots(given.slots, bytes, layers, experts);
-  const prints = new Fingerprints(slots, SEED);
-  const tokens = prompt.reduce((sum, count) => sum + count, generate);
-  const routes = drawRoutes(geometry, tokens, { repeat: 0.3, skew: 1 });
+/**
+ * Opens a model, runs a prompt and an answer whose tokens want what was drawn, and compares each
+ * slot that serves an expert with what is published of it.
+ */
+async function drive(shape: MixtralShape, given: Drive) {
+  const { layers, experts, top } = shape;
+  const { prompt, chunk, generate, prefetch = false, store = null } = given;
+  const { config, tensors, record } = computedMixtral(shape);
+  const tokens = prompt + generate;
+  const routes = drawRoutes(shape, tokens, { repeat: 0.3, skew: 1 });
   let served = 0;
   const wrong: string[] = [];
-  const options = {
-    guesses: prefetch,
-    onUse(slot: number, id: number) {
+  const speaker = new FakeSpeaker((position, layer) => routes[position % tokens]![layer]!, {
+    onUse(slot, id) {
       served++;
       if (!prints.matches(slot, id)) wrong.push(`slot ${slot} does not hold expert ${id}`);
     },
-  };
-  const plan = (form: "one" | "many") =>
-    fakePlan(form, form === "one" ? 1 : 256, slots, (position, layer) => routes[position % tokens]![layer]!, options);
-  const generator: ReadExpert = async (layer, expert, accept, signal) => {
-    await giveRecord({ seed: SEED, stream: layer * experts + expert }, bytes, accept, signal);
-    return "network";
-  };
-  const pool = new Pool(slots, top, given.read ?? generator, { prefetch, readsAtOnce });
-
-  let position = 0;
-  const chunks = prompt.map((count, seq) => {
-    const chunk = { plan: plan("many"), step: step(seq, position, count) };
-    position += count;
-    return chunk;
   });
-  await runSegment(chunks, pool);
+  const source = given.source ?? computedSource(config, tensors);
+  const options = { quantize: false, slots: given.slots, contextLength: tokens, prefetch };
+  const loaded = await loadModel(speaker, source, store, options);
+  const pool = loaded.pool!;
+  const slots = speaker.made!;
+  const prints = new Fingerprints(slots, (id) => record(Math.floor(id / experts), id % experts));
+  expect(slots.count).toBe(given.slots);
+
+  const session = new Session(speaker, loaded, { chunk });
+  await session.prefill(Array(prompt).fill(0), SAMPLING);
   const evictedBefore = slots.evictions;
   const servedBefore = served;
-  const one = plan("one");
-  for (; position < tokens; position++) {
-    const report = await runStep(one, step(position, position, 1), pool);
-    expect(report.token, "the token comes to its end").toBe(position + 1);
+  while (session.position < tokens) {
+    const { token } = await session.decode(0, SAMPLING);
+    expect(token, "the token comes to its end").toBe(session.position);
   }
   await pool.quiet();
 
@@ -116,8 +123,9 @@ async function drive(geometry: Geometry, given: Drive) {
   const uploads = prefill.uploads + decode.uploads;
   expect(uploads - slots.evictions, "what was not evicted is there").toBe(pool.residentExperts);
   expect(prefill.uploadedBytes + decode.uploadedBytes).toBe(slots.writtenBytes);
-  expect(slots.writtenBytes).toBe(uploads * bytes);
-  expect(prefill.bytesFromNetwork + decode.bytesFromNetwork).toBe(given.read ? 0 : slots.writtenBytes);
+  expect(slots.writtenBytes).toBe(uploads * loaded.library!.recordBytes);
+  expect(prefill.bytesFromNetwork + decode.bytesFromNetwork).toBe(store ? 0 : slots.writtenBytes);
+  expect(prefill.bytesFromStore + decode.bytesFromStore).toBe(store ? slots.writtenBytes : 0);
   expect(decode.hits + decode.misses).toBe(generate * layers * top);
   expect(prefill.uploads).toBe(prefill.misses);
   expect(prefill.uploads, "each expert at most once").toBeLessThanOrEqual(layers * experts);
@@ -125,9 +133,10 @@ async function drive(geometry: Geometry, given: Drive) {
   return { pool, slots, evictedInAnswer: slots.evictions - evictedBefore };
 }
 
-test("the experts of Mixtral-8x7B, 99 MB each, pass through an eighth of their slots; none is ever taken for another", async () => {
-  const bytes = recordBytes(MIXTRAL_8X7B);
-  const { pool, slots } = await drive(MIXTRAL_8X7B, { slots: 32, bytes, prompt: [3, 2], generate: 2 });
+test("the experts of Mixtral-8x7B, 99 MB each, pass from its file through an eighth of their slots; none is ever taken for another", async () => {
+  const given = { slots: 32, prompt: 5, chunk: 3, generate: 2 };
+  const { pool, slots } = await drive(quantised(MIXTRAL_8X7B), given);
+  expect(slots.bytes).toBe(recordBytes(MIXTRAL_8X7B));
   expect(slots.evictions).toBeGreaterThanOrEqual(200);
   expect(pool.decode.hits).toBeGreaterThan(0);
 }, 180_000);
@@ -137,26 +146,30 @@ test.each([
   { name: "Qwen3-30B-A3B", geometry: QWEN3_30B_A3B, slots: 10, generate: 10 },
   { name: "Qwen3-30B-A3B", geometry: QWEN3_30B_A3B, slots: 384, generate: 30 },
   { name: "Qwen3-30B-A3B", geometry: QWEN3_30B_A3B, slots: 3072, generate: 60 },
-])("$name, $slots slots of 64 bytes: thousands of evictions, with guesses and several reads at once", async (given) => {
-  const conditions = { bytes: 64, prompt: [16, 16, 5], prefetch: true, readsAtOnce: 3, ...given };
-  const { pool, evictedInAnswer } = await drive(given.geometry, conditions);
+])("$name, $slots slots of 48 bytes: thousands of evictions, with guesses and several reads at once", async (given) => {
+  const { slots, generate } = given;
+  const conditions = { prompt: 37, chunk: 16, prefetch: true, slots, generate };
+  const { pool, evictedInAnswer } = await drive(minute(given.geometry), conditions);
   const { prefetches, misses, uploads } = pool.decode;
   expect(evictedInAnswer).toBeGreaterThan(2000);
-  if (given.slots > 10) expect(prefetches).toBeGreaterThan(0);
+  if (slots > 10) expect(prefetches).toBeGreaterThan(0);
   expect(uploads).toBeGreaterThanOrEqual(misses);
   expect(uploads).toBeLessThanOrEqual(misses + prefetches);
 });
 
 /** An answer of the small model, computed. */
-async function answer(slotCount: number, tokens: number, taps: Taps, between: (count: number) => void = () => {}) {
+async function answer(
+  geometry: Geometry,
+  slots: number,
+  tokens: number,
+  taps: Taps,
+  between: (count: number) => void = () => {},
+) {
   const speaker = cpuSpeaker();
-  const model = syntheticDecoder(speaker, SMALL, slotCount, tokens + 8);
-  const pool = new Pool(model.slots, SMALL.top, async (layer, expert, accept) => {
-    accept(0, model.record(layer, expert));
-    return "memory";
-  });
+  const shape = { ...geometry, vocabulary: 61, window: 24, stacked: true };
+  const { loaded, pool, cached } = await toyModel(speaker, shape, { slots, contextLength: tokens + 8 });
   const logits: Float32Array[] = [];
-  const session = new Session(speaker, model.loaded(pool), {
+  const session = new Session(speaker, loaded, {
     taps,
     onTaps: (tapped) => logits.push(tapped.get("logits") as Float32Array),
   });
@@ -166,15 +179,15 @@ async function answer(slotCount: number, tokens: number, taps: Taps, between: (c
     words.push(word);
     between(words.length);
   }
-  return { words, logits, caches: model.cached(), pool };
+  return { words, logits, caches: cached(session.position), pool };
 }
 
 const TOKENS = 60;
 let resident: ReturnType<typeof answer> | undefined;
 
 test.each([384, 768, 3072])("48 x 128 experts in %i slots: the bits of the resident model", async (slotCount) => {
-  resident ??= answer(SMALL.layers * SMALL.experts, TOKENS, "all");
-  const [got, want] = [await answer(slotCount, TOKENS, "all"), await resident];
+  resident ??= answer(SMALL, SMALL.layers * SMALL.experts, TOKENS, "all");
+  const [got, want] = [await answer(SMALL, slotCount, TOKENS, "all"), await resident];
   const { prefill, decode, residentExperts } = got.pool;
   expect(want.pool.residentExperts, "nothing was evicted").toBe(want.pool.prefill.uploads + want.pool.decode.uploads);
   expect(got.words).toEqual(want.words);
@@ -202,28 +215,34 @@ const MOST_LEFT_BYTES = 400_000;
 
 test("memory is flat from 500 to 2,000 tokens", async () => {
   const bytes = new Map<number, number>();
-  const { pool } = await answer(768, 2000, "none", (count) => {
+  // Half of the layers, an eighth of their experts in slots.
+  const { pool } = await answer({ ...SMALL, layers: 24 }, 384, 2000, "none", (count) => {
     if (count === 500 || count === 2000) bytes.set(count, inUse());
   });
   expect(pool.decode.tokens).toBe(1999);
   expect(bytes.get(2000)! - bytes.get(500)!).toBeLessThan(MOST_LEFT_BYTES);
 }, 180_000);
 
-test("records of 99 MB pass from IndexedDB into slots and are evicted", async () => {
-  const bytes = recordBytes(MIXTRAL_8X7B);
-  const geometry = { ...MIXTRAL_8X7B, layers: 1, experts: 4 };
+test("records of 99 MB pass into IndexedDB, on a second visit from there into slots, and are evicted", async () => {
+  const shape = quantised({ ...MIXTRAL_8X7B, layers: 1, experts: 4 });
+  const { config, tensors } = computedMixtral(shape);
+  const source = computedSource(config, tensors);
   const store = await openIndexedDbStore("mixtab-scale");
-  for (let expert = 0; expert < geometry.experts; expert++) {
-    const words = new Uint32Array(bytes / 4);
-    fillWords(words, { seed: SEED, stream: expert });
-    await store.put(`expert/${expert}`, new Uint8Array(words.buffer));
-  }
-  const read: ReadExpert = async (_layer, expert, accept, signal) => {
-    expect(await store.read(`expert/${expert}`, accept, signal)).toBe(bytes);
-    return "store";
+  const speaker = new FakeSpeaker(() => {
+    throw new Error("nothing runs");
+  });
+  const first = await loadModel(speaker, source, store, { quantize: false, slots: 2 });
+  await first.fill(new AbortController().signal);
+
+  const offline: Source = {
+    ...source,
+    read() {
+      throw new Error("a second visit asks for no weights");
+    },
   };
-  const { pool, slots } = await drive(geometry, { slots: 2, bytes, prompt: [3, 2], generate: 8, read });
+  const given = { slots: 2, prompt: 5, chunk: 3, generate: 8, store, source: offline };
+  const { slots } = await drive(shape, given);
+  expect(slots.bytes).toBe(recordBytes(MIXTRAL_8X7B));
   expect(slots.evictions).toBeGreaterThan(3);
-  expect(pool.prefill.bytesFromStore + pool.decode.bytesFromStore).toBe(slots.writtenBytes);
   store.close();
 }, 120_000);

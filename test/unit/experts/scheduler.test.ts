@@ -3,7 +3,10 @@ import { expect, test } from "vitest";
 import { NONE, type Taps } from "../../../src/ops/ops.ts";
 import { type Conditions, conversation, SHAPES } from "../../support/scheduler.ts";
 
-/** `MIXTAB_CASES=10000 npx vitest run test/unit/experts/scheduler.test.ts` runs longer; MIXTAB_SEED draws others. */
+/**
+ * `MIXTAB_CASES=10000 npx vitest run test/unit/experts/scheduler.test.ts` runs longer; MIXTAB_SEED
+ * draws others.
+ */
 const CASES = Number(process.env.MIXTAB_CASES ?? 360);
 const SEED = Number(process.env.MIXTAB_SEED ?? 20261124);
 
@@ -50,14 +53,13 @@ test("whatever the budget, chunks, mode, guesses, delays, failures and aborts: t
       const calm = given.failing.length + given.aborting.length === 0;
       if (calm) expect(got.logits).toEqual(want.logits);
 
-      const { pool, toy, twice, unsafe, uploads, reads } = got;
+      const { pool, toy, told, twice, unsafe, uploads, reads } = got;
       const inVain = pool.decode.tokens - (given.generate - 1);
       if (calm) expect(inVain).toBeLessThanOrEqual(2 * given.leaving.length);
       expect([twice, unsafe]).toEqual([[], []]);
-      const { table, owners } = toy.slots as unknown as { table: Uint32Array; owners: Uint32Array };
-      const used = [...table.entries()].filter(([, slot]) => slot !== NONE);
+      const used = [...told.table].filter(([, slot]) => slot !== NONE);
       expect(new Set(used.map(([, slot]) => slot)).size, "no slot is used twice").toBe(used.length);
-      for (const [id, slot] of used) expect([slot < toy.slots.count, owners[slot]]).toEqual([true, id]);
+      for (const [id, slot] of used) expect([slot < toy.slots.count, told.owners.get(slot)]).toEqual([true, id]);
       expect(pool.residentExperts).toBe(used.length);
 
       const { prefill, decode } = pool;

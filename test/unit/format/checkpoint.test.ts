@@ -120,6 +120,29 @@ describe("a plain matrix", () => {
     expect(find).toThrow(/x\.w1\.weight, nor y\.gate_up\./);
   });
 
+  it("that is missing is told with what is there instead: of the same layer, else of the same model", () => {
+    const names = ["model.layers.3.mlp.gate", "model.layers.3.norm", "model.layers.4.norm", "model.norm"];
+    const some = open(
+      {},
+      names.map((name) => [`${name}.weight`, "F32", [6, 4]] as const),
+    );
+    const told = (module: string) => {
+      try {
+        some.find([{ module }], 6, 4);
+      } catch (error) {
+        return /The nearest they have: (.*?)\. /.exec((error as Error).message)?.[1]?.split(", ");
+      }
+      return [];
+    };
+    expect(told("model.layers.3.mlp.router")).toEqual(["model.layers.3.mlp.gate.weight"]);
+    expect(told("model.layers.3.attention.q")).toEqual([
+      "model.layers.3.mlp.gate.weight",
+      "model.layers.3.norm.weight",
+    ]);
+    expect(told("model.embed")).toHaveLength(4);
+    expect(told("lm_head")).toBeUndefined();
+  });
+
   it("can be asked for", () => {
     expect(["a", "fused", "b", "a.weigh"].map((module) => checkpoint.has(module))).toEqual([true, true, false, false]);
   });

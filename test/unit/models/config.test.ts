@@ -15,6 +15,7 @@ const mixtral = {
   num_experts_per_tok: 2,
 };
 const mistral = { ...mixtral, model_type: "mistral" };
+const olmoe = { ...mixtral, model_type: "olmoe" };
 const qwen = { ...mixtral, model_type: "qwen3_moe", moe_intermediate_size: 32, num_key_value_heads: 4 };
 
 const code = (config: unknown): string => {
@@ -64,6 +65,7 @@ test.each([
   [mixtral, 1e6, 1e-5, 8, null],
   [mistral, 1e4, 1e-6, 8, 4096],
   [qwen, 1e4, 1e-6, 4, null],
+  [olmoe, 1e4, 1e-5, 8, null],
 ] as const)("defaults are each architecture's own: $0.model_type", (config, base, eps, keyValueHeads, window) => {
   const { num_key_value_heads: _, ...silent } = { ...config, num_attention_heads: 8 };
   expect(paper(silent).ropes[0]).toEqual(inverseFrequencies(base, 8));
@@ -153,7 +155,8 @@ test("a config that cannot be run is refused before anything is loaded", () => {
     { use_sliding_window: 1 },
   ])
     expect(code({ ...mixtral, ...wrong }), JSON.stringify(wrong)).toBe("bad-config");
-  expect(code({ ...qwen, attention_bias: true })).toBe("bad-config");
+  for (const config of [qwen, olmoe]) expect(code({ ...config, attention_bias: true })).toBe("bad-config");
+  expect(code({ ...olmoe, clip_qkv: 8 })).toBe("bad-config");
   expect(code("mixtral")).toBe("bad-config");
   expect(code(null)).toBe("bad-config");
 });
