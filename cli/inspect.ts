@@ -26,6 +26,12 @@ import { claimedCheckpoint } from "./claimed_checkpoint.ts";
 import { openArgument } from "./model_argument.ts";
 import { formatBytes, parseBytes, parseQuantize, runCommand } from "./shell.ts";
 
+/** Measured on small models, see bench/RESULTS.md; a repository is run as it was published. */
+const COST_OF_4_BITS = {
+  embedding: "8 bits would keep more of what the model knows",
+  head: "8 bits would keep more of what the model knows (4 cost SmolLM2 7 % of its perplexity)",
+} as const;
+
 const say = (name: string, value: string | number) => console.log(`${name.padEnd(20)} ${value}`);
 
 await runCommand(async (args) => {
@@ -111,7 +117,15 @@ function describe(
   say("positions", model.positions);
   say("window", list(caches.map(({ window }) => window ?? "none")));
   say("dense", `${formatBytes(denseBytes)} in ${modules.length} matrices`);
-  if (layers.length === 0) return;
+  for (const { role, source, matrix } of modules) {
+    const { encoding } = source;
+    if ((role === "embedding" || role === "head") && encoding.kind === "affine" && encoding.bits < 8)
+      say(role, `published as ${describeEncoding(matrix.encoding)}: ${COST_OF_4_BITS[role]}`);
+  }
+  if (layers.length === 0) {
+    say("read per token", formatBytes(denseBytes));
+    return;
+  }
 
   const places = {
     source,
@@ -128,7 +142,7 @@ function describe(
   say("experts", `${list(shapes)}, ${list(types)}, in ${layers.length} layers`);
   say("records", `${count} of at most ${formatBytes(recordBytes)}`);
   say("experts in all", formatBytes(totalBytes));
-  say("read per token", `${formatBytes(perToken)} of experts`);
+  say("read per token", `${formatBytes(perToken)} of experts, ${formatBytes(denseBytes)} beside them`);
   say("smallest budget", `${formatBytes(top * recordBytes)} (${top} slots)`);
   const slots = slotsFor(library, { budgetBytes });
   say("budget", `${formatBytes(budgetBytes)}: ${slots} slots, ${((100 * slots) / count).toFixed(0)} % of the experts`);

@@ -14,7 +14,7 @@ import { openRepository } from "../src/engine/repository.ts";
 import { readModel } from "../src/models/index.ts";
 import { openSpeaker } from "./device.ts";
 import { openArgument } from "./model_argument.ts";
-import { measure, type Opened, weigh } from "./perplexity/measure.ts";
+import { measure, type Opened, type Text, weigh } from "./perplexity/measure.ts";
 import { formatBytes, parseQuantize, readDevice, runCommand, wholeNumber } from "./shell.ts";
 
 const USAGE =
@@ -72,10 +72,9 @@ function say(name: string, value: string | number): void {
 }
 
 /** Texts of at most `most` ids. */
-function windows(ids: readonly number[], most: number): number[][] {
-  return Array.from({ length: Math.ceil(ids.length / most) }, (_, index) =>
-    ids.slice(index * most, (index + 1) * most),
-  );
+function windows(ids: readonly number[], most: number): Text[] {
+  const begins = Array.from({ length: Math.ceil(ids.length / most) }, (_, index) => index * most);
+  return begins.map((begin) => ({ ids: ids.slice(begin, begin + most), from: 1 }));
 }
 
 function readText(file: string): string {

@@ -11,8 +11,8 @@ import { checkModel } from "./model_golden.ts";
  * every logit.
  */
 export const model: Kind = {
-  looksLike: "a folder with golden.json",
-  recognises: (path) => existsSync(join(path, "golden.json")),
+  looksLike: "a folder with golden.json and golden.safetensors",
+  recognises: (path) => ["golden.json", "golden.safetensors"].every((file) => existsSync(join(path, file))),
 
   async *check(path, { device, slots, chunk }) {
     const speaker = await openSpeaker(device);

@@ -10,7 +10,14 @@ export interface Opened {
   readonly loaded: Loaded;
 }
 
-/** Averages over every id of some texts but the first of each. */
+/** Ids to foretell. */
+export interface Text {
+  readonly ids: readonly number[];
+  /** The first that counts: those before are given, as a prompt is. At least 1. */
+  readonly from: number;
+}
+
+/** Averages over the ids of some texts that count. */
 export interface Measured {
   readonly tokens: number;
   /** exp of the mean of -log p(id). */
@@ -29,13 +36,13 @@ export interface Measured {
  */
 export async function measure(
   model: Opened,
-  texts: readonly (readonly number[])[],
+  texts: readonly Text[],
   reference: Opened | null = null,
 ): Promise<Measured> {
   const ours = new Reader(model);
   const theirs = reference && new Reader(reference);
   const sum = { tokens: 0, loss: 0, referenceLoss: 0, divergence: 0, agreed: 0 };
-  for (const ids of texts) {
+  for (const { ids, from } of texts) {
     ours.reset();
     theirs?.reset();
     for (let begin = 0; begin < ids.length; begin += CHUNK) {
@@ -45,6 +52,7 @@ export async function measure(
       for (const [t, row] of rows.entries()) {
         const next = ids[begin + t + 1];
         if (next === undefined) break;
+        if (begin + t + 1 < from) continue;
         const q = logProbabilities(row);
         const p = referenceRows === rows ? q : logProbabilities(defined(referenceRows[t], "a row"));
         sum.tokens++;

@@ -11,7 +11,7 @@ import { tokens } from "../../../cli/check/tokens.ts";
 import { gathered } from "../../support/gathered.ts";
 
 const fixture = (path: string) => join(import.meta.dirname, "../../fixtures", path);
-const options = { device: "cpu", slots: undefined, chunk: undefined, fixtures: undefined } as const;
+const options = { device: "cpu", slots: undefined, chunk: undefined, fixtures: undefined, model: undefined } as const;
 
 test.each([
   ["hf/mixtral_odd", model],

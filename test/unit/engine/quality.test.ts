@@ -17,13 +17,15 @@ async function open(quantize: Quantize, folder?: string): Promise<Opened> {
   return { speaker, loaded: await loadModel(speaker, story(folder), null, { quantize, contextLength: 1100 }) };
 }
 
-test("by default the story model's own conversations lose nothing that shows", async () => {
+test("by default the answers of the story model's conversations lose nothing that shows", async () => {
   const { chats } = JSON.parse((await story().text("golden.json"))!) as {
     chats: { prompt_ids: number[]; greedy_ids: number[] }[];
   };
-  const texts = chats.map(({ prompt_ids, greedy_ids }) => [...prompt_ids, ...greedy_ids]);
+  const texts = chats
+    .filter(({ prompt_ids }) => prompt_ids.length < 64)
+    .map(({ prompt_ids, greedy_ids }) => ({ ids: [...prompt_ids, ...greedy_ids], from: prompt_ids.length }));
   const { tokens, perplexity, reference, divergence } = await measure(await open("auto"), texts, await open(false));
-  expect(tokens).toBeGreaterThan(2000);
+  expect(tokens).toBeGreaterThan(1000);
   expect(perplexity / reference).toBeLessThanOrEqual(1.01);
   expect(divergence).toBeLessThanOrEqual(0.005);
 });
@@ -33,9 +35,9 @@ test("a text that is foreign to it loses half of what all 4 bits would cost", as
   const { tokenizer } = readLanguage(reference.loaded.repository);
   const text = readFileSync(join(fixtures, "text/pd_children.txt"), "utf8");
   const ids = tokenizer.encode(text, { addSpecialTokens: false });
-  const auto = await measure(await open("auto"), [ids], reference);
+  const auto = await measure(await open("auto"), [{ ids, from: 1 }], reference);
   expect(auto.divergence).toBeLessThanOrEqual(0.15);
-  const mlx = await measure(await open("mlx"), [ids], reference);
+  const mlx = await measure(await open("mlx"), [{ ids, from: 1 }], reference);
   expect(mlx.divergence).toBeGreaterThan(2 * auto.divergence);
   expect(mlx.agreement).toBeLessThan(auto.agreement);
   expect(auto.tokens).toBeGreaterThan(500);
