@@ -12,7 +12,7 @@ const DTYPES: Readonly<Record<string, Float>> = { float32: "f32", float16: "f16"
  */
 export function claimedCheckpoint(config: unknown): Checkpoint {
   const claims = readClaims(config);
-  const { torch_dtype: older, dtype = older ?? "bfloat16" } = config as Readonly<Record<string, unknown>>;
+  const { torch_dtype: older, dtype = older ?? "bfloat16" } = Object(config) as Readonly<Record<string, unknown>>;
   const float = DTYPES[String(dtype)];
   if (!float)
     throw new MixtabError(
