@@ -1,8 +1,9 @@
 /**
- * `npm run perplexity -- MODEL TEXT [--quantize auto|mlx|false] [--device cpu|gpu] [--tokens N]
- * [--against unquantised]`: how well a model foretells a text, and what quantising it on arrival
- * costs: perplexity; against the unquantised model the divergence (KL) per token and the share of
- * equal best ids; and what its weights take.
+ * `npm run perplexity -- MODEL TEXT [--quantize auto|mlx|false] [--frugal] [--device cpu|gpu]
+ * [--tokens N] [--against unquantised]`: how well a model foretells a text, and what quantising it
+ * on arrival costs: perplexity; against the unquantised model the divergence (KL) per token and the
+ * share of equal best ids; and what its weights take. TEXT is a text file, or a golden.json with
+ * conversations, whose answers are foretold. `--frugal`: as a dense model of over 2 GB would be.
  */
 import { readFileSync } from "node:fs";
 import { parseArgs } from "node:util";
@@ -18,7 +19,7 @@ import { measure, type Opened, type Text, weigh } from "./perplexity/measure.ts"
 import { formatBytes, parseQuantize, readDevice, runCommand, wholeNumber } from "./shell.ts";
 
 const USAGE =
-  "npm run perplexity -- MODEL TEXT [--quantize auto|mlx|false] [--device cpu|gpu] [--tokens N] [--against unquantised]";
+  "npm run perplexity -- MODEL TEXT [--quantize auto|mlx|false] [--frugal] [--device cpu|gpu] [--tokens N] [--against unquantised]";
 
 await runCommand(async (args) => {
   const { values, positionals } = parseArgs({
@@ -29,6 +30,7 @@ await runCommand(async (args) => {
       device: { type: "string", default: "cpu" },
       tokens: { type: "string", default: "2000" },
       against: { type: "string" },
+      frugal: { type: "boolean" },
     },
   });
   const [model, file] = positionals;
@@ -41,12 +43,16 @@ await runCommand(async (args) => {
 
   const { source } = openArgument(model);
   const repository = await openRepository(source, null, "");
+  const { positions } = readModel(repository.config);
   const { tokenizer } = readLanguage(repository);
-  const ids = tokenizer.encode(readText(file), { addSpecialTokens: false }).slice(0, most);
-  const contextLength = Math.min(ids.length, readModel(repository.config).positions);
+  const text = readText(file);
+  const texts =
+    conversations(text) ?? windows(tokenizer.encode(text, { addSpecialTokens: false }).slice(0, most), positions);
+  const contextLength = Math.max(...texts.map(({ ids }) => ids.length));
   const open = async (wanted: Quantize): Promise<Opened> => {
     const speaker = await openSpeaker(device);
-    return { speaker, loaded: await loadModel(speaker, source, null, { quantize: wanted, contextLength }) };
+    const options = { quantize: wanted, frugal: values.frugal, contextLength };
+    return { speaker, loaded: await loadModel(speaker, source, null, options) };
   };
   const opened = await open(quantize);
   const reference = values.against === undefined ? null : await open(false);
@@ -56,7 +62,7 @@ await runCommand(async (args) => {
   if (recordBytes > 0) say("record", formatBytes(recordBytes));
   say("bits per weight", bitsPerWeight.toFixed(2));
 
-  const found = await measure(opened, windows(ids, contextLength), reference);
+  const found = await measure(opened, texts, reference);
   say("tokens", found.tokens);
   say("perplexity", found.perplexity.toFixed(4));
   if (!reference) return 0;
@@ -75,6 +81,23 @@ function say(name: string, value: string | number): void {
 function windows(ids: readonly number[], most: number): Text[] {
   const begins = Array.from({ length: Math.ceil(ids.length / most) }, (_, index) => index * most);
   return begins.map((begin) => ({ ids: ids.slice(begin, begin + most), from: 1 }));
+}
+
+/** The answers of a golden.json's conversations; undefined where the text is something else. */
+function conversations(text: string): Text[] | undefined {
+  let json: { readonly chats?: readonly Conversation[]; readonly prompts?: readonly Conversation[] } | null;
+  try {
+    json = JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+  const found = json?.chats ?? json?.prompts;
+  return found?.map(({ prompt_ids, greedy_ids }) => ({ ids: [...prompt_ids, ...greedy_ids], from: prompt_ids.length }));
+}
+
+interface Conversation {
+  readonly prompt_ids: readonly number[];
+  readonly greedy_ids: readonly number[];
 }
 
 function readText(file: string): string {

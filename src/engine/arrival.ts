@@ -9,8 +9,11 @@ import type { Quantize } from "./api.ts";
 export type OnArrival = (source: MatrixSource, matrix: Pick<Arriving, "role" | "mlxBits">) => Encoding;
 
 /** What becomes of the matrices of a model. What is published quantised stays as it is. */
-export function arrival(recipe: Recipe, { weights, experts }: Blueprint): OnArrival {
-  const frugal = experts.length === 0 && isFrugal(weights);
+export function arrival(
+  recipe: Recipe,
+  { weights, experts }: Blueprint,
+  frugal = experts.length === 0 && isFrugal(weights),
+): OnArrival {
   return ({ encoding, columns }, { role, mlxBits }) =>
     encoding.kind === "plain"
       ? (encodingOnArrival(recipe, { role, mlxBits, columns, dtype: encoding.dtype, frugal }) ?? encoding)

@@ -36,6 +36,8 @@ export interface LoadOptions {
   readonly slots?: number | undefined;
   readonly contextLength?: number | undefined;
   readonly quantize?: Quantize | undefined;
+  /** Whether feed-forward layers go to 4 bits; default: by the model's size, see format/recipe.ts. */
+  readonly frugal?: boolean | undefined;
   readonly prefetch?: boolean | undefined;
   readonly mode?: Mode | "auto" | undefined;
   readonly onProgress?: ((progress: Progress) => void) | undefined;
@@ -82,7 +84,7 @@ export async function loadModel(
   const contextLength = contextOf(model, options.contextLength);
   const { checkpoint, prefix } = repository;
   const blueprint = buildOnPaper(model.build, checkpoint.has);
-  const onArrival = arrival(recipe, blueprint);
+  const onArrival = arrival(recipe, blueprint, options.frugal);
   const connections = new Connections();
 
   const modules = blueprint.weights.map((spec) => denseModule(spec, checkpoint, onArrival));
