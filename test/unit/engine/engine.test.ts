@@ -194,6 +194,25 @@ test("a second visit asks for no weights", async () => {
   expect(progress.at(-1)).toMatchObject({ phase: "done", from: "store" });
 });
 
+test("each recipe has records of its own; what another left is not read, and comes back as it was", async () => {
+  const records = new Map<string, MemoryRecord>();
+  const sizes: number[] = [];
+  for (const quantize of ["auto", "mlx"] as const) {
+    const { engine, filled } = await open("storyteller-moe/hf/", { quantize }, memoryStore(records));
+    await filled;
+    expect(weightRequests().length, quantize).toBeGreaterThan(0);
+    sizes.push(engine.info.denseBytes);
+    server.clear();
+  }
+  expect(sizes[0]).toBeGreaterThan(sizes[1]!);
+  const keys = [...records.keys()].map((key) => key.split("/").slice(0, -1).join("/"));
+  expect(keys.some((key) => key.includes("/auto-1")) && keys.some((key) => key.includes("/mlx-1"))).toBe(true);
+  const { engine, progress } = await open("storyteller-moe/hf/", { quantize: true }, memoryStore(records));
+  expect(engine.info.denseBytes, "true is auto").toBe(sizes[0]);
+  expect(weightRequests()).toEqual([]);
+  expect(progress.at(-1)).toMatchObject({ from: "store" });
+});
+
 test("progress never falls, though experts are demanded while the fill fetches them", async () => {
   server.rule({ path: "model.safetensors", bytesPerSecond: 1_000_000, largerThan: 20_000 });
   const { engine, progress, filled } = await open();
@@ -340,6 +359,7 @@ test("options that cannot be are refused with the next step", async () => {
   await expect(open(STORY, { budgetBytes: 100_000 })).rejects.toThrow(/smallest budget that works is 124416 bytes/);
   expect(await codeOf(open(STORY, { contextLength: 4000 }))).toBe("bad-request");
   expect(await codeOf(open(STORY, { mode: "fast" as never }))).toBe("bad-request");
+  expect(await codeOf(open(STORY, { quantize: "q8" as never }))).toBe("bad-request");
   const { engine } = await open(STORY, { contextLength: 64 });
   const long = [{ role: "user", content: "dog ".repeat(100) }];
   await expect(ask(engine, long)).rejects.toMatchObject({ code: "prompt-too-long" });
