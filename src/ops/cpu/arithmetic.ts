@@ -12,14 +12,18 @@ export function activate(activation: Activation): (z: number) => number {
   }
 }
 
-/** y = matrix x; matrix [y, x] row-major. */
-export function multiply(matrix: Float32Array, x: Float32Array, y: Float32Array): void {
-  const columns = x.length;
-  for (let row = 0, at = 0; row < y.length; row++) {
-    let sum = 0;
-    for (let i = 0; i < columns; i++, at++) sum += matrix[at]! * x[i]!;
-    y[row] = sum;
-  }
+/**
+ * y[t] = matrix x[t] for each of `rows` rows of x and y; matrix [height, columns] row-major. A row of
+ * the matrix meets all rows of x before the next is read from memory.
+ */
+export function multiply(matrix: Float32Array, x: Float32Array, y: Float32Array, rows: number): void {
+  const [columns, height] = [x.length / rows, y.length / rows];
+  for (let row = 0; row < height; row++)
+    for (let t = 0; t < rows; t++) {
+      let sum = 0;
+      for (let i = 0, at = row * columns, from = t * columns; i < columns; i++) sum += matrix[at + i]! * x[from + i]!;
+      y[t * height + row] = sum;
+    }
 }
 
 /** In place; maximum subtracted. */

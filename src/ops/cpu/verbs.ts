@@ -87,7 +87,12 @@ export class CpuRecorder implements Ops {
 
   linear(x: Tensor, w: Weight): Tensor {
     assert(x.width === w.matrix.columns, `${x.width} columns meet a matrix of ${w.matrix.columns}`);
-    return this.each(x, w.matrix.rows, (input, output) => multiply(numbersOf(w), input, output));
+    const y = this.tensor(x.rows, w.matrix.rows);
+    this.push((step) => {
+      const rows = rowsIn(step, x);
+      multiply(numbersOf(w), floats(x).subarray(0, rows * x.width), y.data.subarray(0, rows * y.width), rows);
+    });
+    return y;
   }
 
   rope(x: Tensor, table: Weight): Tensor {
@@ -222,10 +227,10 @@ export class CpuRecorder implements Ops {
         if (slot === NONE) continue;
         const { w1, w3, w2 } = slots.expert(slot, layout);
         const input = rowOf(x, Math.floor(pair / top));
-        multiply(w1, input, hidden);
-        multiply(w3, input, up);
+        multiply(w1, input, hidden, 1);
+        multiply(w3, input, up, 1);
         for (let i = 0; i < hidden.length; i++) hidden[i] = act(hidden[i]!) * up[i]!;
-        multiply(w2, hidden, pairs.subarray(pair * x.width, (pair + 1) * x.width));
+        multiply(w2, hidden, pairs.subarray(pair * x.width, (pair + 1) * x.width), 1);
       }
     }, true);
 
@@ -300,13 +305,17 @@ export class CpuRecorder implements Ops {
     row: (input: Float32Array, output: Float32Array, position: number, t: number) => void,
   ): Tensor {
     const y = this.tensor(x.rows, width);
-    this.push(({ position, count, sample }) => {
-      const rows = x.rows === "tokens" ? count : sample ? 1 : 0;
+    this.push((step) => {
+      const rows = rowsIn(step, x);
+      const { position } = step;
       for (let t = 0; t < rows; t++) row(rowOf(x, t), y.data.subarray(t * width, (t + 1) * width), position + t, t);
     });
     return y;
   }
 }
+
+/** Rows of a tensor that a step computes. */
+const rowsIn = ({ count, sample }: Step, x: Tensor): number => (x.rows === "tokens" ? count : sample ? 1 : 0);
 
 const rowOf = (x: Tensor, t: number): Float32Array => floats(x).subarray(t * x.width, (t + 1) * x.width);
 
