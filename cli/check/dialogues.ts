@@ -60,8 +60,8 @@ export const dialogues: Kind = {
         yield compareText(`${prompt.name}: prompt`, promptText(loaded, language, prompt.messages), prompt.prompt_text);
         yield* await answer(prompt);
       }
-      const ids = language.tokenizer.encode(perplexity.text, { addSpecialTokens: false });
-      yield compareExactly("perplexity: ids", ids, perplexity.ids);
+      const text = language.tokenizer.decode(perplexity.ids, { skipSpecialTokens: false });
+      yield compareText("perplexity: text", text, perplexity.text);
       const measured = await measure({ speaker, loaded }, [{ ids: perplexity.ids, from: 1 }]);
       const [got, want] = [measured.perplexity, perplexity.transformers_float32];
       yield compareNumbers("perplexity", [got / want], [1], 1, PERPLEXITY_TOLERANCE / 2);

@@ -14,16 +14,35 @@ export function activate(activation: Activation): (z: number) => number {
 
 /**
  * y[t] = matrix x[t] for each of `rows` rows of x and y; matrix [height, columns] row-major. A row of
- * the matrix meets all rows of x before the next is read from memory.
+ * the matrix meets all rows of x before the next is read from memory, four at a time, since a
+ * processor adds four sums in the time of one. Each sum runs over the columns in order.
  */
 export function multiply(matrix: Float32Array, x: Float32Array, y: Float32Array, rows: number): void {
   const [columns, height] = [x.length / rows, y.length / rows];
-  for (let row = 0; row < height; row++)
-    for (let t = 0; t < rows; t++) {
+  for (let row = 0; row < height; row++) {
+    const at = row * columns;
+    let t = 0;
+    for (; t + 4 <= rows; t += 4) {
+      const [x0, x1, x2, x3] = [t * columns, (t + 1) * columns, (t + 2) * columns, (t + 3) * columns];
+      let [sum0, sum1, sum2, sum3] = [0, 0, 0, 0];
+      for (let i = 0; i < columns; i++) {
+        const w = matrix[at + i]!;
+        sum0 += w * x[x0 + i]!;
+        sum1 += w * x[x1 + i]!;
+        sum2 += w * x[x2 + i]!;
+        sum3 += w * x[x3 + i]!;
+      }
+      y[t * height + row] = sum0;
+      y[(t + 1) * height + row] = sum1;
+      y[(t + 2) * height + row] = sum2;
+      y[(t + 3) * height + row] = sum3;
+    }
+    for (; t < rows; t++) {
       let sum = 0;
-      for (let i = 0, at = row * columns, from = t * columns; i < columns; i++) sum += matrix[at + i]! * x[from + i]!;
+      for (let i = 0, from = t * columns; i < columns; i++) sum += matrix[at + i]! * x[from + i]!;
       y[t * height + row] = sum;
     }
+  }
 }
 
 /** In place; maximum subtracted. */
