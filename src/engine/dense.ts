@@ -52,19 +52,20 @@ interface DenseLoading {
  * from the source (and into the store).
  */
 export async function loadDense(modules: readonly DenseModule[], loading: DenseLoading): Promise<Weight[]> {
-  const weights = new Map<string, Weight>();
-  const missing: DenseModule[] = [];
-  for (const module of modules) {
+  const placed = modules.map((module) => ({ ...module, weight: loading.speaker.weight(module.matrix) }));
+  const missing: Placed[] = [];
+  for (const module of placed) {
     loading.reading.signal?.throwIfAborted();
-    const weight = loading.speaker.weight(module.matrix);
-    weights.set(module.key, weight);
-    if (!(await loadStored(module, weight, loading))) missing.push(module);
+    if (!(await loadStored(module, loading))) missing.push(module);
   }
-  for (const window of windows(missing)) await loadWindow(window, weights, loading);
-  return [...weights.values()];
+  for (const window of windows(missing)) await loadWindow(window, loading);
+  return placed.map(({ weight }) => weight);
 }
 
-async function loadStored({ key, matrix }: DenseModule, weight: Weight, loading: DenseLoading): Promise<boolean> {
+/** A module with its place on the device. */
+type Placed = DenseModule & { readonly weight: Weight };
+
+async function loadStored({ key, matrix, weight }: Placed, loading: DenseLoading): Promise<boolean> {
   const { store, prefix, speaker, onLoaded } = loading;
   if (!store) return false;
   for (const [index, { begin, end }] of piecesOf(matrix).entries()) {
@@ -77,8 +78,8 @@ async function loadStored({ key, matrix }: DenseModule, weight: Weight, loading:
   return true;
 }
 
-function windows(modules: readonly DenseModule[]): DenseModule[][] {
-  const groups: DenseModule[][] = [];
+function windows(modules: readonly Placed[]): Placed[][] {
+  const groups: Placed[][] = [];
   let bytes = 0;
   for (const module of modules) {
     const group = groups.at(-1);
@@ -92,11 +93,11 @@ function windows(modules: readonly DenseModule[]): DenseModule[][] {
   return groups;
 }
 
-async function loadWindow(window: DenseModule[], weights: Map<string, Weight>, loading: DenseLoading): Promise<void> {
+async function loadWindow(window: readonly Placed[], loading: DenseLoading): Promise<void> {
   const kept: Promise<void>[] = [];
-  const parts = window.flatMap(({ key, source, matrix }) => {
+  const parts = window.flatMap(({ key, source, matrix, weight }) => {
     const gather = new Gather(matrix, (index, begin, bytes) => {
-      loading.speaker.write(weights.get(key)!, begin, bytes);
+      loading.speaker.write(weight, begin, bytes);
       const put = keep(`${loading.prefix}dense/${key}/${index}`, bytes, loading);
       kept.push(put.then(() => release(bytes)));
     });
