@@ -23,7 +23,7 @@ export interface TracedTokens {
   /** T. */
   readonly count: number;
   /**
-   * In which pass over the layer an expert served these tokens; 0: in the first, for it was resident.
+   * In which pass over the layer an expert served these tokens; 0: the first, being resident.
    */
   passOf(layer: number, expert: number): number;
   /** Whether an expert was resident when the layer first wanted it. */
