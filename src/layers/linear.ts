@@ -1,6 +1,6 @@
 import type { Builder, Layer, WeightSpec } from "./builder.ts";
 
-/** The name of a matrix, or those it may go by. */
+/** The name of a matrix, or several under which it may be published. */
 export type Names = string | readonly string[];
 
 /** y = W x. W [out, in]. */
@@ -8,13 +8,13 @@ export const linear = (m: Builder, names: Names, shape: WeightSpec["shape"]): La
   product(m, names, shape, "linear");
 
 /**
- * The logits of a router [E, D]: never quantised on arrival, since a small error picks other
- * experts.
+ * The logits of a router [E, D]. It is never quantised on arrival, since a small error would choose
+ * other experts.
  */
 export const router = (m: Builder, names: Names, shape: WeightSpec["shape"]): Layer =>
   product(m, names, shape, "router");
 
-/** One layer after the other. */
+/** Applies layers one after the other: chain(f, g)(x) = g(f(x)). */
 export const chain =
   (...layers: readonly Layer[]): Layer =>
   (ops, x) =>
