@@ -1,14 +1,14 @@
 // y[t, h] = softmax(q[t, h]·k / divisor) v over the keys that token t sees. One workgroup per head
-// and 4 tokens, which lie side by side in vectors. Keys come in blocks at absolute multiples of 64
-// positions; a lane scores one, then sums columns of v (online softmax: Milakov and Gimelshein
-// 2018). A block of which a token sees nothing leaves its sums as they are, so that its bits do not
-// depend on its neighbours.
+// and 4 tokens, whose numbers lie side by side in a vec4. Keys come in blocks at absolute multiples
+// of 64 positions (0, 64, 128, …). Of each block, a lane scores one key, then sums columns of v
+// (online softmax: Milakov and Gimelshein 2018). A block in which a token sees no key leaves its
+// sums as they are, so that its bits do not depend on its neighbours.
 override heads: u32;       // H
 override kv_heads: u32;    // K
 override head_width: u32;  // C
 override ring: u32;
 override window: u32;      // 0: none
-override divisor: f32;     // divisor as a rule
+override divisor: f32;     // sqrt(C) as a rule
 
 @group(1) @binding(0) var<storage, read> q: array<vec4<f32>>;     // [T, H * C / 4]
 @group(1) @binding(1) var<storage, read> keys: array<vec4<f32>>;  // [ring, K * C / 4]
@@ -16,7 +16,7 @@ override divisor: f32;     // divisor as a rule
 @group(1) @binding(3) var<storage, read_write> y: array<f32>;     // [T, H * C]
 
 var<workgroup> query: array<vec4<f32>, head_width>;  // [4 tokens, C / 4]
-var<workgroup> shares: array<vec4<f32>, 64>;         // of each key, for 4 tokens
+var<workgroup> shares: array<vec4<f32>, 64>;         // by key of the block, for 4 tokens
 var<workgroup> scratch: array<vec4<f32>, 64>;
 
 fn largest_of(value: vec4<f32>, lane: u32) -> vec4<f32> {

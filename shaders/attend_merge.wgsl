@@ -1,5 +1,6 @@
-// y[h] = Σ_i exp(largest[h, i] - L) sum[h, i] / Σ_i exp(largest[h, i] - L) total[h, i] over the
-// splits of `attend_one`, in order; L the largest of them. One workgroup per head.
+// y[h] = Σ_i exp(largest[h, i] - L) sum[h, i] / Σ_i exp(largest[h, i] - L) total[h, i], where i
+// runs over the splits of `attend_one` in order, and L is the maximum of largest[h, i]. One
+// workgroup per head.
 override heads: u32;       // H
 override head_width: u32;  // C
 override window: u32;      // 0: none

@@ -1,13 +1,14 @@
 // sum[h, i], largest[h, i], total[h, i] of exp(q[h]·k / divisor - largest) v over the keys that the
 // token sees, in each split i of 256 positions (flash decoding: Dao 2023). One workgroup per head
-// and split; keys come in blocks of 64, a lane scores one, then sums columns of v.
+// and split. Keys come in blocks of 64; of each block, a lane scores one key, then sums columns of
+// v.
 override heads: u32;       // H
 override kv_heads: u32;    // K
 override head_width: u32;  // C
 override ring: u32;
 override window: u32;      // 0: none
-override divisor: f32;     // divisor as a rule
-override splits: u32;      // that a window can touch
+override divisor: f32;     // sqrt(C) as a rule
+override splits: u32;      // the most splits that a window can touch
 
 @group(1) @binding(0) var<storage, read> q: array<vec4<f32>>;        // [1, H * C / 4]
 @group(1) @binding(1) var<storage, read> keys: array<vec4<f32>>;     // [ring, K * C / 4]

@@ -1,4 +1,4 @@
-// y = x, any words: what a tap keeps.
+// y = x, words of any type: the copy that a tap keeps.
 override width: u32;
 override offset: u32;
 

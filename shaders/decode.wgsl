@@ -1,5 +1,5 @@
 // w[row, column .. column + 8] of a matrix that lies in u32 words as base/matrix.ts says. The
-// shader brings `word(at)`.
+// shader that uses this defines `word(at)`, which reads one of the words.
 struct Matrix {
   bits: u32,     // 4 or 8: affine; 0: plain
   group: u32,
@@ -18,7 +18,8 @@ struct Eight {
 const F32 = 0u;
 const BF16 = 2u;
 
-// By integers: as floats, subnormals may be flushed to zero.
+// Widens the bits of an f16. It computes with integers, since float operations may flush subnormals
+// to zero.
 fn half(bits: u32) -> f32 {
   let magnitude = bits & 0x7fffu;
   let normal = bitcast<f32>((magnitude << 13u) + 0x38000000u);
@@ -50,7 +51,7 @@ fn eight(m: Matrix, row: u32, column: u32) -> Eight {
   return Eight(scale * vec4<f32>(low) + bias, scale * vec4<f32>(high) + bias);
 }
 
-// Beyond the last column: zeros.
+// Gives zeros beyond the last column.
 fn plain_eight(m: Matrix, index: u32, column: u32) -> Eight {
   var numbers = array<f32, 8>();
   let count = min(8u, m.columns - min(column, m.columns));

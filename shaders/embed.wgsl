@@ -1,4 +1,4 @@
-// y[t] = w[id of token t]. A lane makes 8 columns.
+// y[t] = w[id of token t]. Each lane writes 8 columns.
 override columns: u32;
 override w_bits: u32;
 override w_group: u32;

@@ -1,5 +1,6 @@
-// y[pair] = w2 up[pair] of the pair's expert. A workgroup makes 32 rows of a tile of pairs that
-// share an expert, a lane 4 of 4; every sum runs over the columns in order, wherever the pair lies.
+// y[pair] = w2 up[pair] of the pair's expert. Each workgroup computes 32 rows of a tile of up to 32
+// pairs that share an expert; each lane computes 4 rows of 4 pairs. Every sum runs over the columns
+// in order, wherever in its tile a pair lies.
 override columns: u32;  // F
 override height: u32;   // D
 override w2_bits: u32;

@@ -1,5 +1,5 @@
-// up[pair] = silu(w1 x) * w3 x of the pair's expert, for one token. A workgroup makes 16 rows of
-// both, as `linear_one`.
+// up[pair] = silu(w1 x) * w3 x of the pair's expert, for one token. Each workgroup computes 16 rows
+// of w1 and of w3 for one pair, in the way of `linear_one`.
 override columns: u32;  // D
 override height: u32;   // F
 override w1_bits: u32;

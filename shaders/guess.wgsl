@@ -1,5 +1,5 @@
-// set = bits of the A experts with the largest logits, ties to the lowest id: what a later layer
-// may want. One workgroup; a lane is an expert.
+// set = bits of the A experts with the largest logits, ties to the lowest id: a guess at what a
+// later layer will want. One workgroup; each lane is an expert.
 override experts: u32;  // E
 override top: u32;      // A
 override guessed: u32;  // where the set begins in the report

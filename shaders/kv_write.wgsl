@@ -1,5 +1,5 @@
-// keys[p % ring] = k[t], values[p % ring] = v[t] at position p of each token. A lane writes one
-// number of both.
+// keys[p % ring] = k[t], values[p % ring] = v[t], where p is the position of token t. Each lane
+// writes one number of both.
 override width: u32;  // K * C
 override ring: u32;
 

@@ -1,4 +1,4 @@
-// y = x[T - 1], in steps that sample.
+// y = x[T - 1]; only in steps that sample.
 override width: u32;
 
 @group(1) @binding(0) var<storage, read> x: array<f32>;        // [T, D]

@@ -1,5 +1,5 @@
-// y[t] = w x[t]. A workgroup makes 32 rows of 32 tokens, a lane 4 of 4; every sum runs over the
-// columns in order, wherever the token lies.
+// y[t] = w x[t]. Each workgroup computes 32 rows of 32 tokens, each lane 4 rows of 4 tokens. Every
+// sum runs over the columns in order, wherever in its tile a token lies.
 override columns: u32;
 override height: u32;
 override w_bits: u32;

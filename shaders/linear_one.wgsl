@@ -1,5 +1,6 @@
-// y = w x for one token. A workgroup makes 16 rows, 4 by each group of 16 lanes; a lane takes 8
-// columns, then 8 that lie 128 farther.
+// y = w x for one token. Each workgroup computes 16 rows: every 16 lanes share 4 of them. A lane
+// sums 8 columns of every 128 (lane 0 takes 0 to 7, 128 to 135, …); then the 16 lanes' sums are
+// added.
 override columns: u32;
 override height: u32;
 override w_bits: u32;

@@ -1,9 +1,10 @@
-// page[e], base[e] = where expert e lies, if it is chosen, not done and its slot's owner agrees;
-// else NONE, and if it is chosen, pending: the layer stalls. While another stalls, NONE for all.
-// One workgroup, a lane per expert.
+// page[e], base[e] = where expert e lies, if a token chose it, it is not done yet, and e owns the
+// slot that the table names; else page[e] = NONE. An expert that is chosen, not done and not found
+// becomes pending, and the layer stalls. While another layer is stalled, page[e] = NONE for all e.
+// One workgroup; each lane is an expert.
 override layer: u32;
 override layers: u32;
-override stride: u32;  // places of a layer in the table: the most experts of any
+override stride: u32;  // how many places each layer has in the table: the E of the largest
 
 @group(0) @binding(1) var<storage, read_write> report: Report;
 @group(1) @binding(0) var<storage, read> directory: array<u32>;     // slots, slots per page, words per slot, 0, table [L, stride], owner [slots]

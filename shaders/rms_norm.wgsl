@@ -1,5 +1,5 @@
-// y[t, h] = weight * x[t, h] / sqrt(mean(x[t, h]²) + eps). One workgroup per token and run h of D
-// numbers: the whole row, or a head.
+// y[t, h] = weight * x[t, h] / sqrt(mean(x[t, h]²) + eps). One workgroup per token t and run h of D
+// numbers, which is the whole row or one of its heads.
 override width: u32;
 override offset: u32;
 override eps: f32;

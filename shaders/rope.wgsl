@@ -1,5 +1,5 @@
-// (y_i, y_i+C/2) = (x_i, x_i+C/2) rotated by the angle p θ_i of its token's position p, in each
-// head. A lane makes one pair.
+// (y_i, y_i+C/2) = (x_i, x_i+C/2) rotated by the angle p θ_i in each head, where p is the position
+// of the token. Each lane rotates one pair.
 override width: u32;       // heads * C
 override head_width: u32;  // C
 override offset: u32;

@@ -1,8 +1,8 @@
-// chosen[t] = the A largest of logits[t], ties to the lowest id; weight[t] = softmax(logits[t])
-// there, divided by the sum of the chosen if `renormalise`. Then the pairs are sorted by expert
-// (counting sort, token order kept). One workgroup; a lane is a token, then an expert.
+// chosen[t] = the A largest of logits[t], ties to the lowest id; weight[t] = softmax(logits[t]) at
+// these, divided by the sum of the chosen if `renormalise`. Then the pairs are sorted by expert
+// (counting sort, token order kept). One workgroup; each lane is first a token, then an expert.
 override renormalise: bool;
-override wanted: u32;  // where the layer's set begins in the report
+override wanted: u32;  // the word of the report's sets where the layer's begins
 
 @group(0) @binding(1) var<storage, read_write> report: Report;
 @group(1) @binding(0) var<storage, read> logits: array<f32>;        // [T, E]
@@ -15,8 +15,8 @@ var<workgroup> first_tile: array<u32, 257>;
 var<workgroup> marked: array<atomic<u32>, 8>;    // bits per expert
 
 // The expert that comes next after (logit, id) when experts are ordered by falling logit, then by
-// rising id; for rank 0 the very first. With NaN among the logits no comparison holds and none is
-// found: then expert `rank` is taken, so that ids stay within bounds and the step comes to its end.
+// rising id; for rank 0 the very first. If there is none, expert `rank` is taken: with NaN among
+// the logits no comparison holds, and so ids stay within bounds and the step comes to its end.
 fn next_best(row: u32, logit: f32, id: u32, rank: u32) -> u32 {
   var best = NONE;
   var most = LOWEST;

@@ -1,8 +1,8 @@
-// chosen = the A largest of logits, ties to the lowest id; weight = softmax(logits) there, divided
-// by the sum of the chosen if `renormalise`. For one token, whose pairs need no order. One
-// workgroup; a lane is an expert: its rank is how many come before it.
+// chosen = the A largest of logits, ties to the lowest id; weight = softmax(logits) at these,
+// divided by the sum of the chosen if `renormalise`. For one token, whose pairs need no sorting.
+// One workgroup; each lane is an expert, whose rank is the number of experts that come before it.
 override renormalise: bool;
-override wanted: u32;  // where the layer's set begins in the report
+override wanted: u32;  // the word of the report's sets where the layer's begins
 
 @group(0) @binding(1) var<storage, read_write> report: Report;
 @group(1) @binding(0) var<storage, read> logits: array<f32>;        // [1, E]
@@ -29,7 +29,7 @@ fn main(@builtin(local_invocation_index) lane: u32) {
   workgroupBarrier();
   if (lane >= experts) { return; }
 
-  // How many pairs belong to experts before this one, and whether one is this one's.
+  // `before`: how many pairs belong to experts with a lower id than this one.
   var before = 0u;
   for (var rank = 0u; rank < top; rank++) { before += u32(chosen[rank] < lane); }
   routes[start_at(lane)] = before;

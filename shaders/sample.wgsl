@@ -1,6 +1,6 @@
 // token = the largest logit (ties to the lowest id), or a draw from softmax(logits / temperature)
-// over those that topK and then topP keep. Thresholds by digits of the logits' bits in sortable
-// order; the draw walks the vocabulary in order. One workgroup.
+// over those that topK and then topP keep. The thresholds are found digit by digit in keys that
+// sort like the logits (`key_of`). The draw walks the vocabulary in order. One workgroup.
 override vocabulary: u32;  // V
 
 @group(0) @binding(1) var<storage, read_write> report: Report;
@@ -14,7 +14,7 @@ var<workgroup> sums: array<vec4<f32>, LANES>;
 var<workgroup> unsound: atomic<u32>;
 var<workgroup> drawn: u32;
 
-// Ascending as unsigned integers like the floats they come from; both zeros alike.
+// Maps floats to unsigned integers that sort in the same order; -0 and 0 have the same key.
 fn key_of(value: f32) -> u32 {
   let bits = bitcast<u32>(value);
   if (bits == 0x80000000u) { return 0x80000000u; }
@@ -27,7 +27,7 @@ fn mix(value: u32) -> u32 {
   return h ^ (h >> 16u);
 }
 
-// As `uniform` of base/hash.ts.
+// The same number as `uniform` of base/hash.ts.
 fn uniform_number(seed: u32, position: u32) -> f32 {
   return f32(mix(mix(seed ^ 0x9e3779b9u) ^ position) >> 8u) / 16777216.0;
 }
@@ -46,13 +46,14 @@ fn total_of(value: vec4<f32>, lane: u32) -> vec4<f32> {
   return workgroupUniformLoad(&sums[0]);
 }
 
-// The largest key such that the logits from it on weigh (or are) `enough`, of those from `least`
-// on: four bits a pass.
+// Among the logits whose keys are `least` or more: the largest key such that those from it on
+// together weigh `enough` (are `enough` in number if `counting`). The key is found from its highest
+// digit on, four bits a turn.
 fn search(enough: f32, least: u32, counting: bool, row: u32, largest: f32, lane: u32) -> u32 {
   var found = 0u;
   for (var turn = 0u; turn < 8u; turn++) {
     let shift = 28u - 4u * turn;
-    var bins = array<vec4<f32>, 4>();  // what lies from found + (digit << shift) on
+    var bins = array<vec4<f32>, 4>();  // by digit: the weight of all from found + (digit << shift) on
     for (var id = lane; id < vocabulary; id += LANES) {
       let logit = logits[row + id];
       let key = key_of(logit);
@@ -144,8 +145,8 @@ fn main(@builtin(local_invocation_index) lane: u32) {
     if (i == lane) { before = total; }
     total += sums[i].x;
   }
-  // The lane in whose run the draw falls walks it; `total` grows as `before` does, so that exactly
-  // one does.
+  // Each lane has a run of the vocabulary; the lane in whose run the draw falls walks it. All lanes
+  // add up the same sums in the same order, so that the draw falls into exactly one run.
   let goal = uniform_number(step.seed, step.position + step.count) * total;
   var left = goal - before;
   if (lane == 0u) { drawn = top_id; }

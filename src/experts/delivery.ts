@@ -2,47 +2,60 @@ import { assert, defined } from "../base/assert.ts";
 import { members } from "../base/bits.ts";
 import { NONE } from "../ops/ops.ts";
 
-/** What a delivery asks of the pool. Experts by number. */
+/** What a delivery asks of the pool. `id` is an expert's number, layer * E + expert. */
 export interface Shelf {
-  /** NONE: not resident. */
+  /** The slot of an expert; NONE if it is not resident. */
   slotOf(id: number): number;
-  /** Takes a slot for an expert, or undefined: all hold experts that are needed. */
+  /**
+   * Reserves a slot for an expert. undefined: every slot is reserved or holds an expert that is
+   * `needed`.
+   */
   reserve(id: number, needed: (id: number) => boolean): number | undefined;
-  /** Evicts an expert; its slot is reserved. */
+  /** Evicts an expert and returns its slot, which is reserved from then on. */
   vacate(id: number): number;
   cancel(slot: number): void;
   /**
-   * Reads an expert into its reserved slot, where it is resident then; gives the slot back where
-   * that fails.
+   * Reads an expert into its reserved slot and makes it resident. If the read fails, the slot is
+   * free again.
    */
   fetch(id: number, slot: number): Promise<void>;
-  /** The end of a read that is under way already, if there is one. */
+  /**
+   * If prefetch is reading the expert already: a promise that resolves when that read has ended, be
+   * it with a failure.
+   */
   underWay(id: number): Promise<void> | undefined;
 }
 
 /**
- * Brings the experts that a stalled layer misses, in ascending order, each once. Victims are chosen
- * at once, as far as there are any; what does not fit then takes over the slot of the first that
- * was brought as soon as no chunk waits for that one any more. So which experts stay does not
- * depend on timing.
+ * Reads the experts that a stalled layer misses, in ascending order, each once. At the start each
+ * missing expert gets a slot, as long as there are experts to evict. Where there are fewer slots
+ * than missing experts, a further expert takes over the slot of the one that this delivery placed
+ * first, as soon as no chunk waits for that one any more. So which experts stay resident does not
+ * depend on timing. Example: 1, 3 and 5 are missing and there are two slots. 1 and 3 get them, and
+ * 5 takes over the slot of 1 once every chunk has used 1.
  */
 export class Delivery {
   private readonly shelf: Shelf;
   private readonly first: number;
   private readonly readsAtOnce: number;
   private readonly signal: AbortSignal | undefined;
-  /** Those that have a slot, not read yet. */
+  /** Experts that have a slot and are still to be read. */
   private readonly placed: { readonly id: number; readonly slot: number }[] = [];
-  /** Those that wait for a slot. */
+  /** Experts that wait for a slot. */
   private readonly waiting: number[] = [];
-  /** Those that were given a slot here and still lie in it, the first first. */
+  /**
+   * Experts that this delivery placed and that still have their slot, in the order of placement.
+   */
   private readonly brought: number[] = [];
   private needed: ReadonlySet<number>;
   private readonly reads = new Set<Promise<void>>();
   private readonly failures: unknown[] = [];
   private ring = () => {};
 
-  /** `pending`: bits of the experts of `layer`, `experts` to a layer, that chunks wait for. */
+  /**
+   * `pending`: bits of the experts of `layer` for which chunks wait. `experts`: E, by which experts
+   * are numbered.
+   */
   constructor(
     shelf: Shelf,
     { layer, experts, pending }: { layer: number; experts: number; pending: Uint32Array },
@@ -65,17 +78,17 @@ export class Delivery {
     this.read();
   }
 
-  /** Whether anything is on its way. */
+  /** Whether any expert is being read. */
   get reading(): boolean {
     return this.reads.size > 0;
   }
 
-  /** Whether any of a layer's experts is there. */
+  /** Whether any of the layer's experts in `pending` is resident. */
   holdsAny(pending: Uint32Array): boolean {
     return members(pending).some((expert) => this.shelf.slotOf(this.first + expert) !== NONE);
   }
 
-  /** Resolves when something has come. Rejects if a read failed or the signal aborts. */
+  /** Resolves when the next read has ended. Rejects if a read failed or the signal aborted. */
   async arrival(): Promise<void> {
     this.throwFailure();
     assert(this.reading, "something is on its way");
@@ -85,21 +98,24 @@ export class Delivery {
     this.throwFailure();
   }
 
-  /** From now on chunks wait only for `pending`. */
+  /**
+   * To be called when chunks have been served: from now on they wait only for `pending`, and the
+   * slots of other experts may be taken over.
+   */
   consumed(pending: Uint32Array): void {
     this.needed = new Set(members(pending).map((expert) => this.first + expert));
     this.place();
     this.read();
   }
 
-  /** Waits for what is on its way, and gives back what was not used. */
+  /** Waits for the reads under way, and frees the slots of experts that were not read. */
   async end(): Promise<void> {
     this.waiting.length = 0;
     for (const { slot } of this.placed.splice(0)) this.shelf.cancel(slot);
     while (this.reads.size > 0) await Promise.all(this.reads);
   }
 
-  /** A read that others began may have failed. */
+  /** After a read by prefetch: if it failed, the expert is still missing and is read here. */
   private again(id: number): void {
     if (this.shelf.slotOf(id) !== NONE || this.failures.length > 0) return;
     this.waiting.unshift(id);
@@ -117,7 +133,10 @@ export class Delivery {
     }
   }
 
-  /** What was brought here is given up in the order in which it came, not as the policy would. */
+  /**
+   * Whether this delivery placed an expert. Such experts are hidden from the policy; they give up
+   * their slots in the order of placement (`takeOver`).
+   */
   private isOurs(id: number): boolean {
     return this.brought.includes(id);
   }

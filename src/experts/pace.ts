@@ -1,18 +1,23 @@
 import type { Plan } from "../ops/ops.ts";
 
 /**
- * A submission should not take longer: Windows resets a GPU after 2 s, and a page that draws wants
- * its turn.
+ * The longest a submission should take. Windows resets a GPU that is busy for 2 s, and the page
+ * needs the GPU for drawing in between.
  */
 const LONGEST_MS = 500;
 
-/** How many layers a submission may hold: measured, since a watchdog ends what runs too long. */
+/**
+ * Says how many MoE layers a submission may hold, from the measured time per layer, so that it
+ * takes no longer than LONGEST_MS.
+ */
 export class Pace {
   /** By form and bucket, milliseconds per MoE layer. */
   private readonly measured = new Map<string, number>();
 
   /**
-   * A prompt begins with one layer; a token, whose layers take a bucket's part of that, with all.
+   * How many of `all` MoE layers the next submission of a plan may hold. As long as nothing was
+   * measured, that is one for a prompt and all for a token, since a layer takes much less time for
+   * one token than for a chunk.
    */
   layers(plan: Plan, all: number): number {
     const ms = this.measured.get(key(plan));
@@ -20,7 +25,7 @@ export class Pace {
     return Math.max(1, Math.min(all, Math.floor(LONGEST_MS / ms)));
   }
 
-  /** `layers` of a plan took `ms`. */
+  /** Takes note that `layers` MoE layers of a plan took `ms` milliseconds. */
   note(plan: Plan, layers: number, ms: number): void {
     if (layers === 0) return;
     const before = this.measured.get(key(plan));

@@ -9,60 +9,67 @@ export interface Shape {
 
 /** Decides which expert is evicted. Experts are known by their numbers, layer * E + expert. */
 export interface Policy {
-  /** There are so many slots now. */
+  /** To be called when the number of slots has changed. */
   resize(slots: number): void;
   /**
-   * A token (or the chunks of a segment together) comes to a layer; the touches that follow are its
-   * uses there.
+   * To be called when a token (or the chunks of a segment together) comes to a layer; the calls of
+   * `touch` that follow name the experts that it uses there.
    */
   visit(layer: number): void;
-  /** An expert is used, resident or not. */
+  /** To be called for an expert that is used, resident or not. */
   touch(id: number): void;
-  /** An expert is resident from now on. */
+  /** To be called when an expert has become resident. */
   insert(id: number): void;
-  /** An expert was evicted. */
+  /** To be called when an expert has been evicted. */
   remove(id: number): void;
   /**
-   * The resident expert to evict for `incoming` (NONE: for nobody), not one that is needed, nor one
-   * whose chance is `below` or more (default: any may go). undefined: there is none.
+   * The resident expert to evict for `incoming` (NONE: for none in particular): not one that is
+   * `needed`, nor one whose chance of being used is `below` or more (default: any may go).
+   * undefined: there is no such expert.
    */
   victim(incoming: number, needed: (id: number) => boolean, below?: number): number | undefined;
 }
 
 /**
- * Visits of its layer after which a use counts half; on the recorded traces 12 to 32 do as well, 4
- * and 64 do worse (bench/RESULTS.md).
+ * After so many visits of its layer, a use of an expert counts half. On the recorded traces 12 to
+ * 32 do as well, 4 and 64 do worse (bench/RESULTS.md).
  */
 const HALF_LIFE_TOKENS = 16;
 /**
- * How much likelier than its count says an expert is used if the token before used it: by 0.1 to
- * 0.15 for most on the recorded traces. Hit rates are flat from 0.1 to
- * 0.3; without it 2 to 4 points are lost at two cycles.
+ * What is added to the chance of an expert that the token before used. On the recorded traces most
+ * such experts are used 0.1 to 0.15 more often than their count says. Hit rates are flat from 0.1
+ * to 0.3; without it 2 to 4 percentage points are lost in a pool of two cycles (a cycle is as many
+ * slots as one token uses experts).
  */
 const AGAIN = 0.2;
 
 /**
- * Evicts the expert whose next use is expected last: its layer's turn, and then as many tokens as
- * it takes at the chance that it is used by one. The chance is its share of the layer's
- * exponentially decayed uses, and more if the layer's last visit used it. Ties by least recent use,
- * then by number. A layer keeps A experts where the slots allow that to all.
+ * Evicts the expert whose next use is expected last, counted in tokens: the time until its layer's
+ * turn, plus 1 / chance. The chance that a visit of its layer uses it is its share of the layer's
+ * exponentially decayed uses, and more if the layer's last visit used it. Of equals the least
+ * recently used goes, then the one with the lowest number. A layer keeps A experts where there are
+ * slots for that in every layer. ARCHITECTURE.md works out an example.
  */
 export class ExpectedUse implements Policy {
   private readonly shape: Shape;
-  /** By layer, its visits. */
+  /** By layer, how often it was visited. */
   private readonly visits: Int32Array;
-  /** By expert: decayed count as of its last use; the visit of that; the number of that use. */
+  /**
+   * By expert: the decayed count as of its last use; the number of its layer's visit at that use;
+   * the serial number of that use.
+   */
   private readonly count: Float64Array;
   private readonly lastVisit: Int32Array;
   private readonly lastUse: Float64Array;
   private readonly resident: Uint8Array;
   /**
-   * By layer: residents; the one to go first, or UNKNOWN, and after how many visits it is expected.
+   * By layer: how many experts are resident; which of them to evict first, or UNKNOWN; in how many
+   * visits that one's next use is expected (1 / chance).
    */
   private readonly residents: Int32Array;
   private readonly worst: Int32Array;
   private readonly wait: Float64Array;
-  /** What a use counts after so many visits. */
+  /** By age in visits, how much a use still counts. */
   private readonly decay: Float64Array;
   private readonly again: number;
   private floor = 0;
@@ -70,7 +77,7 @@ export class ExpectedUse implements Policy {
   private layer = 0;
   private uses = 0;
 
-  /** The constants can be given to study them. */
+  /** `halfLife` and `again` can be given in order to study other values. */
   constructor(shape: Shape, halfLife = HALF_LIFE_TOKENS, again = AGAIN) {
     const { layers, experts } = shape;
     this.shape = shape;
@@ -123,7 +130,7 @@ export class ExpectedUse implements Policy {
     return this.victimOf(this.floor, needed, 1 / below) ?? this.victimOf(0, needed, 1 / below);
   }
 
-  /** The chance that the layer's next visit uses an expert, as far as one can tell. */
+  /** The estimated chance that the layer's next visit uses an expert. */
   chance(id: number): number {
     return this.chanceAt(id, this.visits[this.layerOf(id)]!);
   }
@@ -135,8 +142,8 @@ export class ExpectedUse implements Policy {
   }
 
   /**
-   * Among layers with more than `floor` residents, and experts that are expected after more than
-   * `beyond` visits.
+   * The victim among layers with more than `floor` residents, and among experts whose next use is
+   * expected in more than `beyond` visits.
    */
   private victimOf(floor: number, needed: (id: number) => boolean, beyond: number): number | undefined {
     const { layers } = this.shape;
@@ -173,7 +180,7 @@ export class ExpectedUse implements Policy {
     this.wait[layer] = 1 / this.chance(id);
   }
 
-  /** Of a layer, the resident expert with the smallest chance that is not needed. */
+  /** The resident expert of a layer that has the smallest chance and is not needed, or UNKNOWN. */
   private scan(layer: number, needed?: (id: number) => boolean): number {
     const { experts } = this.shape;
     const visit = this.visits[layer]!;
@@ -190,7 +197,7 @@ export class ExpectedUse implements Policy {
     return worst;
   }
 
-  /** Whether of two experts of a layer, with their chances, the first is evicted first. */
+  /** Whether, of two experts of a layer with these chances, `a` is evicted before `b`. */
   private goesBefore(a: number, chanceA: number, b: number, chanceB: number): boolean {
     return chanceA < chanceB || (chanceA === chanceB && this.isOlder(a, b));
   }

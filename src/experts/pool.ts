@@ -11,8 +11,9 @@ import { Prefetch } from "./prefetch.ts";
 import { Residency } from "./residency.ts";
 
 /**
- * Reads the record of an expert and gives its bytes to `accept`, which may keep them; what it
- * accepted is void unless the promise resolves. Rejects with the signal's reason when aborted.
+ * Reads the record of an expert and gives its bytes, slice by slice, to `accept`, which may keep
+ * them. The bytes are valid only if the promise resolves. Rejects with the signal's reason when
+ * aborted.
  */
 export type ReadExpert = (
   layer: number,
@@ -22,20 +23,20 @@ export type ReadExpert = (
 ) => Promise<Origin>;
 
 export interface PoolOptions {
-  /** Records that may be in JS memory together. Default 1. */
+  /** How many records are read at once, and so lie in JS memory together. Default 1. */
   readonly readsAtOnce?: number;
-  /** Whether guesses of later layers' experts are read ahead. Default false. */
+  /** Whether experts that later layers are guessed to want are read ahead. Default false. */
   readonly prefetch?: boolean;
-  /** How tokens are run; default: chosen from token to token. */
+  /** How tokens are run. Default "auto": chosen anew for each token. */
   readonly mode?: Mode | "auto";
-  /** Ends what is read ahead. */
+  /** Aborts the reads of prefetch. */
   readonly signal?: AbortSignal;
 }
 
 /**
- * The expert pool: which expert lies in which slot. The only owner of the slots' table and owners.
- * An expert is known here by its number, layer * E + expert, which is also what its slot's owner
- * says.
+ * The expert pool: it decides which expert lies in which slot, and it alone writes the slots' table
+ * and owners. It knows an expert by its number, layer * E + expert (expert 5 of layer 3 is 29 where
+ * E is 8), and writes the same number as the slot's owner.
  */
 export class Pool {
   readonly slots: Slots;
@@ -44,7 +45,7 @@ export class Pool {
   readonly pace = new Pace();
 
   private readonly shape: Shape;
-  /** Experts of all layers. */
+  /** The number of experts of all layers together. */
   private readonly all: number;
   private readonly residency: Residency;
   private readonly modes: Modes;
@@ -53,12 +54,12 @@ export class Pool {
   private readonly readsAtOnce: number;
   private readonly signal: AbortSignal | undefined;
   /**
-   * Of the current step, by layer: bits of the experts that were not there when they were first
-   * wanted.
+   * In the current step, by layer: bits of the experts that were not resident when the layer first
+   * wanted them.
    */
   private readonly missed = new Map<number, Uint32Array>();
 
-  /** `layers`: the experts of each MoE layer, and how many serve a token. */
+  /** `layers`: E and A of each MoE layer. */
   constructor(
     slots: Slots,
     layers: readonly Pick<MoeLayer, "experts" | "top">[],
@@ -80,12 +81,12 @@ export class Pool {
     this.signal = options.signal;
   }
 
-  /** MoE layers. */
+  /** The number of MoE layers. */
   get layers(): number {
     return this.shape.layers;
   }
 
-  /** Of a set of a layer's experts. */
+  /** The number of words in a bit set of a layer's experts. */
   get words(): number {
     return wordsOf(this.shape.experts);
   }
@@ -94,12 +95,12 @@ export class Pool {
     return this.residency.size;
   }
 
-  /** Whether nothing can be missing. */
+  /** Whether every expert of the model is resident, so that no step can stall. */
   get complete(): boolean {
     return this.residency.size === this.all;
   }
 
-  /** A, of the layer with the most. */
+  /** The largest A of any layer. */
   get top(): number {
     return this.shape.top;
   }
@@ -110,8 +111,8 @@ export class Pool {
   }
 
   /**
-   * Share of the wanted experts that a layer's guesses named, one layer before; empty without
-   * prefetch.
+   * By layer, the share of the experts it wanted that the guess made one layer earlier had named;
+   * empty without prefetch.
    */
   get recall(): readonly number[] {
     return this.ahead?.recall ?? [];
@@ -123,29 +124,37 @@ export class Pool {
     return missed === undefined || !hasBit(missed, expert);
   }
 
-  /** Those of the phase that a plan belongs to. */
+  /**
+   * The counters of the phase that a plan belongs to: decode for form `one`, prefill for `many`.
+   */
   counters(plan: Plan): Counters {
     return plan.form === "one" ? this.decode : this.prefill;
   }
 
-  /** MoE layers that are behind a step after its next submission, when `passed` are. */
+  /**
+   * How many MoE layers a step will have passed when its next submission ends, if it has passed
+   * `passed` of them so far.
+   */
   until(plan: Plan, passed: number): number {
     const { layers } = this.shape;
     const most = passed + this.pace.layers(plan, layers);
     if (this.complete) return Math.min(layers, most);
-    // What follows a stall runs idle, which in a chunk is not cheap.
+    // The kernels behind a stalled layer are still dispatched and return at once. With the grids of
+    // a chunk that is not cheap, so the submission ends at the next layer.
     if (plan.form === "many") return passed + 1;
     return Math.min(layers, most, passed + this.modes.group());
   }
 
-  /** A step begins, or the chunks of a segment, which count as one. */
+  /** To be called when a step begins; the chunks of a segment count as one step. */
   beginStep(): void {
     this.missed.clear();
     this.ahead?.begin();
   }
 
   /**
-   * Takes note of what a layer wanted and of what of it (and of what else it needs) was not there.
+   * Counts the experts that a layer wanted as used, and as hits unless they are in `pending`.
+   * `pending`: the experts that were not resident, also those that only unmarked tokens need;
+   * undefined if the layer did not stall.
    */
   note(counters: Counters, layer: number, wanted: Uint32Array, pending?: Uint32Array): void {
     const used = members(wanted);
@@ -165,19 +174,20 @@ export class Pool {
     counters.stalls++;
   }
 
-  /** Takes note of a report's guesses that were made in front of layers before `end`. */
+  /** Passes on to prefetch those guesses of a report that were made at layers before `end`. */
   guessed(report: Report, end: number): void {
     this.ahead?.hear(report.guesses, end);
   }
 
-  /** A step has come to its end. */
+  /** To be called when a step has ended. */
   finished(plan: Plan, step: Step): void {
     this.counters(plan).tokens += step.count;
     if (plan.form === "one") this.modes.note(this.missed.size);
   }
 
   /**
-   * Starts to bring what chunks wait for at a layer, and rewrites table and owner of what is here.
+   * Starts to read the experts for which chunks wait at a layer. For those that are resident it
+   * writes table and owner again.
    */
   deliver(counters: Counters, layer: number, pending: Uint32Array, signal: AbortSignal | undefined): Delivery {
     for (const expert of members(pending)) {
@@ -197,14 +207,14 @@ export class Pool {
   }
 
   /**
-   * While a step runs on from a layer: reads what the next layers will probably want, into free
-   * slots or those of experts that are not used.
+   * To be called while a step resumes from `layer`: reads experts that the next layers will
+   * probably want, into free slots or into slots of experts that will probably not be used next.
    */
   prefetch(layer: number): void {
     const { ahead, residency } = this;
     if (!ahead) return;
     for (const id of ahead.candidates(layer, (id) => residency.slotOf(id) !== NONE)) {
-      // What is in demand must always find a slot.
+      // So many slots stay out of prefetch's reach that a layer in demand always finds its A.
       if (ahead.held + this.shape.top >= this.slots.count) return;
       const spared = (other: number) => ahead.isAwaited(other) || Math.floor(other / this.shape.experts) === layer;
       const slot = this.take(id, spared, COLD);
@@ -213,14 +223,14 @@ export class Pool {
     }
   }
 
-  /** Waits for what is read ahead. */
+  /** Waits until prefetch reads nothing any more. */
   async quiet(): Promise<void> {
     await this.ahead?.quiet();
   }
 
   /**
-   * Changes the number of slots, between two steps; the most useful experts stay. Errors:
-   * out-of-memory, after which everything is as before.
+   * Changes the number of slots; to be called between two steps. If it shrinks, the most useful
+   * experts stay. Errors: out-of-memory, after which everything is as before.
    */
   async resize(count: number): Promise<void> {
     assert(count >= this.shape.top, "the slots hold the experts of one token and layer");
@@ -248,14 +258,20 @@ export class Pool {
     return layer * this.shape.experts + expert;
   }
 
-  /** A slot for what is in demand, if possible not that of what was just read ahead. */
+  /**
+   * Reserves a slot for an expert in demand. If possible it spares the experts that were read ahead
+   * for layers still to come.
+   */
   private reserve(id: number, needed: (id: number) => boolean): number | undefined {
     const { ahead } = this;
     const kept = ahead && this.take(id, (other) => needed(other) || ahead.isAwaited(other));
     return kept ?? this.take(id, needed);
   }
 
-  /** Owner first, so that no kernel trusts the slot any more. */
+  /**
+   * Reserves a slot. Where that evicts an expert, the slot's owner is cleared at once, so that no
+   * kernel trusts the slot any more.
+   */
   private take(id: number, needed: (id: number) => boolean, below?: number): number | undefined {
     const place = this.residency.reserve(id, needed, below);
     if (place && place.evicted !== NONE) this.forget(place.evicted, place.slot);
@@ -306,7 +322,7 @@ export class Pool {
 
 /**
  * An expert may give up its slot for a guessed one only if its own chance of being used by its
- * layer's next visit is below this. Three guesses in four are right, so that what comes is then
- * more likely to be used than what goes.
+ * layer's next visit is below this. Three guesses in four are right, so the expert that comes is
+ * then more likely to be used than the one that goes.
  */
 const COLD = 0.5;

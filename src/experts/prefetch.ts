@@ -3,30 +3,34 @@ import type { Guess } from "../ops/ops.ts";
 import type { Counters } from "./counters.ts";
 import type { Shape } from "./policy.ts";
 
-/** Of each layer, per token: more reads than that would rather be in the way. */
+/**
+ * The most experts of one layer that are read ahead at the same time: more reads would delay those
+ * in demand.
+ */
 const MOST_PER_LAYER = 2;
 
-/** How many layers ahead guesses are made: beyond that one is hardly better than none. */
+/** How many layers ahead guesses are made: a guess farther ahead is hardly better than none. */
 export const MOST_LAYERS_AHEAD = 2;
 
 /**
- * What is read on a guess: which experts, whether they were of use, and how good the guesses are.
+ * Keeps the books of prefetch: which experts are read on a guess, whether they were used, and how
+ * good the guesses are.
  */
 export class Prefetch {
   private readonly shape: Shape;
   private readonly counters: Counters;
-  /** By layer, the latest guess at it in this step. */
+  /** By layer, the latest guess in this step of what it will want. */
   private readonly guesses = new Map<number, Guess>();
-  /** Layers that are behind this step. */
+  /** How many MoE layers this step has passed. */
   private passed = 0;
-  /** Experts read ahead that nobody has wanted yet, with their bytes. */
+  /** Experts that were read ahead and that no layer has wanted since, with their bytes. */
   private readonly unused = new Map<number, number>();
   private readonly reads = new Map<number, Promise<void>>();
-  /** Experts that were wanted while they were read. */
+  /** Experts that a delivery asked for while they were still being read ahead. */
   private readonly late = new Set<number>();
   /**
-   * By layer, of the guesses one layer before: experts wanted, and those of them that had been
-   * guessed.
+   * By layer: how many experts it wanted, and how many of those the guess made one layer earlier
+   * had named. Their quotient is `recall`.
    */
   private readonly wanted: number[];
   private readonly named: number[];
@@ -42,22 +46,22 @@ export class Prefetch {
     return this.wanted.map((wanted, layer) => (wanted === 0 ? 0 : this.named[layer]! / wanted));
   }
 
-  /** A token begins. */
+  /** To be called when a token begins. */
   begin(): void {
     this.guesses.clear();
     this.passed = 0;
   }
 
   /**
-   * Guesses of a report that were made in front of layers before `end`; those at layers that are
-   * behind are repeated in it.
+   * Takes those guesses of a report that were made at layers before `end`. A report repeats the
+   * guesses about layers that the step has passed; they are ignored.
    */
   hear(guesses: readonly Guess[], end: number): void {
     for (const guess of guesses)
       if (guess.layer >= this.passed && guess.from < end) this.guesses.set(guess.layer, guess);
   }
 
-  /** What a layer wanted, to be compared with the guess at it. */
+  /** Compares what a layer wanted with the guess about it, for `recall`. */
   compare(layer: number, wanted: Uint32Array): void {
     const guess = this.guesses.get(layer);
     this.guesses.delete(layer);
@@ -70,8 +74,8 @@ export class Prefetch {
   }
 
   /**
-   * The experts of the layers after `layer` that are guessed to be wanted and not there yet, at
-   * most two of each.
+   * The experts to read ahead now: those that the layers after `layer` are guessed to want and that
+   * are neither resident nor being read, at most two per layer together with those being read.
    */
   candidates(layer: number, isResident: (id: number) => boolean): number[] {
     const found: number[] = [];
@@ -86,17 +90,17 @@ export class Prefetch {
     return found;
   }
 
-  /** Whether an expert was read for a layer that is still to come in this token. */
+  /** Whether an expert was read ahead for a layer that is still to come in this token. */
   isAwaited(id: number): boolean {
     return this.unused.has(id) && this.guesses.has(Math.floor(id / this.shape.experts));
   }
 
-  /** Experts that are being read or lie there unused. */
+  /** How many experts are being read ahead, or were and have not been used. */
   get held(): number {
     return this.reads.size + this.unused.size;
   }
 
-  /** Reads an expert; a failure leaves things as if it had not been guessed. */
+  /** Starts to read an expert ahead. A failure is ignored: the expert is missing as before. */
   start(id: number, read: () => Promise<void>): void {
     this.counters.prefetches++;
     const done = read()
@@ -111,14 +115,14 @@ export class Prefetch {
     return read;
   }
 
-  /** An expert has come; it counts here if it was read ahead. */
+  /** To be called when any expert has been read; ignores those that were not read ahead. */
   arrived(id: number, bytes: number): void {
     if (!this.reads.has(id)) return;
     if (this.late.delete(id)) this.counters.latePrefetchBytes += bytes;
     else this.unused.set(id, bytes);
   }
 
-  /** An expert is wanted. */
+  /** To be called when a layer wants an expert. `hit`: it is resident. */
   used(id: number, hit: boolean): void {
     const bytes = this.unused.get(id);
     if (bytes === undefined || !hit) return;
@@ -131,7 +135,7 @@ export class Prefetch {
     this.unused.delete(id);
   }
 
-  /** Waits for what is under way. */
+  /** Waits until nothing is being read ahead any more. */
   async quiet(): Promise<void> {
     while (this.reads.size > 0) await Promise.all(this.reads.values());
   }

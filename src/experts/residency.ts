@@ -3,8 +3,8 @@ import { NONE } from "../ops/ops.ts";
 import { ExpectedUse, type Policy, type Shape } from "./policy.ts";
 
 /**
- * Which expert lies in which slot: bookkeeping alone, no bytes. The pool acts on it, and the replay
- * of a trace needs nothing else. An expert is known by its number, layer * E + expert.
+ * Keeps the books of which expert lies in which slot, without any bytes. The pool acts on it, and
+ * the replay of a trace needs nothing else. An expert is known by its number, layer * E + expert.
  */
 export class Residency {
   readonly shape: Shape;
@@ -22,22 +22,25 @@ export class Residency {
     this.grow(count);
   }
 
-  /** Slots. */
+  /** How many slots there are. */
   get count(): number {
     return this.total;
   }
 
-  /** Experts that lie in a slot. */
+  /** How many experts lie in a slot. */
   get size(): number {
     return this.inSlots;
   }
 
-  /** NONE: it is not resident. */
+  /** The slot of an expert; NONE if it is not resident. */
   slotOf(id: number): number {
     return this.slots[id]!;
   }
 
-  /** A token, or the chunks of a segment, use experts of a layer, resident or not. */
+  /**
+   * To be called when a token, or the chunks of a segment together, use experts of a layer,
+   * resident or not.
+   */
   use(layer: number, ids: readonly number[]): void {
     if (ids.length === 0) return;
     this.policy.visit(layer);
@@ -45,9 +48,9 @@ export class Residency {
   }
 
   /**
-   * Reserves a slot for an expert: a free one, else that of the one to go, which is not resident
-   * any more. undefined: every resident expert is needed, reserved, or not less likely to be used
-   * than `below`. Followed by `settle` or `cancel`.
+   * Reserves a slot for an expert: a free one, else that of the expert that the policy evicts.
+   * undefined: every slot is reserved, or holds an expert that is `needed` or whose chance of being
+   * used is `below` or more. `settle` or `cancel` must follow.
    */
   reserve(
     id: number,
@@ -61,7 +64,7 @@ export class Residency {
     return victim === undefined ? undefined : { slot: this.vacate(victim), evicted: victim };
   }
 
-  /** The expert lies in its slot. */
+  /** Makes an expert resident in its reserved slot. */
   settle(id: number, slot: number): void {
     assert(this.slots[id] === NONE, "an expert lies in one slot");
     this.slots[id] = slot;
@@ -69,7 +72,7 @@ export class Residency {
     this.policy.insert(id);
   }
 
-  /** What was reserved is free again. */
+  /** Frees a reserved slot. */
   cancel(slot: number): void {
     this.free.push(slot);
   }
@@ -82,8 +85,8 @@ export class Residency {
   }
 
   /**
-   * What giving up the slots from `count` on would mean: the least useful experts go, others move
-   * to slots that stay. Nothing may be reserved. It is so after `commit`.
+   * Works out what giving up the slots from `count` on means: the least useful experts are evicted,
+   * and others move to slots that stay. No slot may be reserved. Nothing changes before `commit`.
    */
   shrink(count: number): { readonly evicted: readonly number[]; readonly moved: readonly Move[]; commit(): void } {
     assert(count <= this.total && this.inSlots + this.free.length === this.total, "no slot is reserved");
@@ -110,7 +113,7 @@ export class Residency {
     return { evicted: [...evicted], moved, commit };
   }
 
-  /** Evicts an expert; its slot is reserved. */
+  /** Evicts an expert and returns its slot, which is reserved from then on. */
   vacate(id: number): number {
     const slot = this.slots[id]!;
     this.policy.remove(id);
@@ -120,7 +123,7 @@ export class Residency {
   }
 }
 
-/** An expert changes its slot. */
+/** The move of an expert from one slot to another. */
 export interface Move {
   readonly id: number;
   readonly from: number;

@@ -14,8 +14,8 @@ export interface Chunk {
 export interface Outcome {
   readonly report: Report;
   /**
-   * By MoE layer, of the experts that had to be brought: in which pass (1, 2, …) of the layer they
-   * were there.
+   * By MoE layer, for each expert that had to be read: in which pass over the layer (1, 2, …) this
+   * chunk was served by it.
    */
   readonly passes: ReadonlyMap<number, ReadonlyMap<number, number>>;
 }
@@ -27,10 +27,11 @@ export async function runStep(plan: Plan, step: Step, pool: Pool | null, signal?
 }
 
 /**
- * Runs the chunks of a segment to their end, layers outside and chunks inside: the only stall loop,
- * for both speakers. Where a layer misses experts, all chunks first come to that layer; then the
- * pool brings them, each once, and chunks resume there. A rejection leaves the position where it
- * was. `pool` is null in a dense model.
+ * Runs the chunks of a segment to their end, with layers in the outer loop and chunks in the inner
+ * one. This is the only loop that handles stalls, for both speakers (CPU and GPU). Where a layer
+ * misses experts, all chunks first run up to that layer; then the pool reads the missing experts,
+ * each once, and the chunks resume there. If the promise rejects, the session's position stays
+ * where it was. `pool` is null in a dense model.
  */
 export async function runSegment(
   chunks: readonly Chunk[],
@@ -47,8 +48,9 @@ export async function runSegment(
 }
 
 /**
- * Runs a token that may be queued behind others: every expert is resident, so that nothing stalls.
- * Submitted when this returns, settled in the order of submission.
+ * Runs a token that may be queued behind others. Every expert must be resident, so that nothing can
+ * stall. The token has been submitted when the call returns its promise; the promises settle in the
+ * order of submission.
  */
 export async function runQueued({ plan, step }: Chunk, pool: Pool): Promise<Report> {
   const report = await plan.run(step, plan.begin, plan.end);
@@ -61,7 +63,7 @@ export async function runQueued({ plan, step }: Chunk, pool: Pool): Promise<Repo
   return report;
 }
 
-/** Where the chunks of a segment stand. */
+/** Keeps track of how far each chunk of a segment has run, and runs it on. */
 class Walk {
   private readonly chunks: readonly Chunk[];
   private readonly pool: Pool | null;
@@ -69,7 +71,7 @@ class Walk {
   /** By chunk, the report of its last run. */
   private readonly reports: Report[] = [];
   private readonly passes: Map<number, Map<number, number>>[];
-  /** MoE layers whose wanted experts the pool knows of. */
+  /** How many MoE layers have been reported to the pool by `note`. */
   private noted = 0;
 
   constructor(chunks: readonly Chunk[], pool: Pool | null, signal: AbortSignal | undefined) {
@@ -85,8 +87,9 @@ class Walk {
   }
 
   /**
-   * Brings every chunk from behind `passed` MoE layers to behind more of them, and returns how
-   * many; behind all: to the end.
+   * Runs every chunk on: it has passed `passed` MoE layers before, and the returned number of them
+   * afterwards. A chunk that passes the last MoE layer also runs the rest of its plan, up to
+   * `sample`.
    */
   async on(passed: number): Promise<number> {
     let until = this.reach(passed);
@@ -94,7 +97,8 @@ class Walk {
       await this.run(index, passed === 0 ? plan.begin : plan.after(passed - 1), this.mark(plan, until), until - passed);
     this.note(until);
     for (let layer = this.stall(); layer !== NONE; layer = this.stall()) {
-      // One that is alone goes on at once as far as a new submission would.
+      // A single chunk has no other to wait for behind this layer: it resumes as far as a new
+      // submission from there would run.
       if (this.chunks.length === 1) until = Math.max(until, this.reach(layer + 1));
       await this.serve(layer, until);
       this.note(until);
@@ -102,7 +106,10 @@ class Walk {
     return until;
   }
 
-  /** Behind how many MoE layers the next submission may end, after `passed`. */
+  /**
+   * How many MoE layers will have been passed when the next submission ends, if `passed` have been
+   * so far.
+   */
   private reach(passed: number): number {
     const { plan } = defined(this.chunks[0], "a chunk");
     return this.pool && passed < this.pool.layers ? this.pool.until(plan, passed) : passed;
@@ -112,12 +119,12 @@ class Walk {
     return until === (this.pool?.layers ?? 0) ? plan.end : plan.after(until - 1);
   }
 
-  /** The first layer where a chunk stands still. */
+  /** The first layer at which any chunk is stalled; NONE if no chunk is. */
   private stall(): number {
     return Math.min(...this.reports.map(({ stall }) => stall));
   }
 
-  /** `layers`: how many MoE layers lie between the marks; 0 where that cannot be said. */
+  /** `layers`: how many MoE layers lie between the marks; 0 for a resume, which is not timed. */
   private async run(index: number, from: Mark, to: Mark, layers: number): Promise<void> {
     const { plan, step } = defined(this.chunks[index], "a chunk");
     this.signal?.throwIfAborted();
@@ -133,8 +140,8 @@ class Walk {
   }
 
   /**
-   * Tells the pool what layers wanted and missed, in their order, each once, up to where the chunks
-   * stand.
+   * Reports to the pool which experts each layer wanted and which of them were missing: layers in
+   * order, each layer once, up to the layer that the chunks have reached.
    */
   private note(until: number): void {
     const { pool, reports } = this;
@@ -154,7 +161,7 @@ class Walk {
     }
   }
 
-  /** The experts that chunks wait for at a layer. */
+  /** The experts for which chunks wait at a layer. */
   private pending(layer: number): Uint32Array {
     const waiting = this.reports.filter(({ stall }) => stall === layer);
     return union(
@@ -163,7 +170,9 @@ class Walk {
     );
   }
 
-  /** Has the pool bring what a layer misses, and chunks run on as it comes. */
+  /**
+   * Has the pool read the experts that a layer misses, and resumes chunks as the experts arrive.
+   */
   private async serve(layer: number, until: number): Promise<void> {
     const pool = defined(this.pool, "a pool");
     const { plan } = defined(this.chunks[0], "a chunk");
@@ -195,8 +204,9 @@ class Walk {
   }
 
   /**
-   * A chunk that can run on. A prompt's runs on with what is there; a token waits for all that is
-   * being read: each pass over it costs as much.
+   * The index of a chunk that can resume, or -1. A prompt's chunk (`eager`) resumes as soon as one
+   * of its experts is resident. A generated token waits until no read is under way, because each
+   * pass over it costs the same, however many experts the pass serves.
    */
   private next(layer: number, delivery: Delivery, eager: boolean): number {
     if (delivery.reading && !eager) return -1;

@@ -1,36 +1,38 @@
-/** What one trace is about. */
+/** The header of a trace. */
 export interface TraceHead {
   readonly model: string;
   readonly arch: string;
-  /** Of each MoE layer, E, and A per token. */
+  /** E and A of each MoE layer. */
   readonly layers: readonly { readonly experts: number; readonly top: number }[];
   readonly recordBytes: number;
 }
 
 /** The routes of some tokens that ran together. */
 export interface TracedTokens {
-  /** Counts the requests. */
+  /** The number of the request in its session, from 1. */
   readonly turn: number;
   /** 0: prompt tokens, 1: generated ones. */
   readonly phase: 0 | 1;
-  /** Of the first token. */
+  /** The position of the first token. */
   readonly position: number;
-  /** Of the prompt, and the chunk in it. */
+  /** The number of the segment in the prompt, and of the chunk in the segment. */
   readonly segment: number;
   readonly chunk: number;
   /** `experts.LAYER` and `expert_weights.LAYER` [T, A], as `Plan.taps` gives them. */
   readonly taps: ReadonlyMap<string, Float32Array | Uint32Array>;
   /** T. */
   readonly count: number;
-  /** In which pass over the layer an expert was there; 0: the first. */
+  /**
+   * In which pass over the layer an expert served these tokens; 0: the first, being resident.
+   */
   passOf(layer: number, expert: number): number;
-  /** Whether it was resident when it was first wanted. */
+  /** Whether an expert was resident when the layer first wanted it. */
   wasResident(layer: number, expert: number): boolean;
 }
 
 /**
- * Columns of BigMoeOnEdge's route traces (v1), and three of our own; `step` is a position, `slot` a
- * rank.
+ * The columns of BigMoeOnEdge's route traces (v1), then three of our own: segment, chunk and pass.
+ * The column `step` holds a token's position, `slot` an expert's rank.
  */
 const COLUMNS = "turn,phase,step,layer,slot,expert,weight,residency,expert_bytes,segment,chunk,pass";
 
@@ -38,8 +40,8 @@ const COLUMNS = "turn,phase,step,layer,slot,expert,weight,residency,expert_bytes
 const HEAD = 5;
 
 /**
- * Which experts served which token: one row per token, layer and rank. Kept as numbers; a text of
- * it is made on demand.
+ * Records which experts served which token: one row per token, layer and rank. The rows are kept as
+ * numbers; `csv` makes a text of them on demand.
  */
 export class Trace {
   private readonly head: TraceHead;
@@ -48,9 +50,12 @@ export class Trace {
    * resident.
    */
   private readonly tokens: Int32Array[] = [];
-  /** Per token, for each layer and rank. */
+  /** Per token, the expert's weight for each layer and rank. */
   private readonly weights: Float32Array[] = [];
-  /** By layer, how many ranks lie before its first; then how many there are. */
+  /**
+   * By layer, how many ranks the layers before it have; last, how many all have. Example: layers
+   * with A = 2, 2 and 4 make it 0, 2, 4, 8.
+   */
   private readonly first: number[] = [0];
 
   constructor(head: TraceHead) {

@@ -2,8 +2,9 @@ import { defined } from "../base/assert.ts";
 import type { Device } from "./device.ts";
 
 /**
- * The memory of activations, shared by all plans, since no two run at once: whole buffers, for two
- * slices of one buffer may not be read and written by one dispatch.
+ * The memory of activations, shared by all plans, since no two plans run at once. Each activation
+ * gets a whole buffer, because WebGPU does not let one dispatch read one slice of a buffer and
+ * write another.
  */
 export class Arena {
   private readonly device: Device;
@@ -17,7 +18,7 @@ export class Arena {
     return this.buffers.reduce((sum, { size }) => sum + size, 0);
   }
 
-  /** A plan's view: all buffers are free at first. */
+  /** Opens the arena for one plan, to which all buffers are free at first. */
   lease(): { take(bytes: number): GPUBuffer; give(buffer: GPUBuffer): void } {
     const free = new Set(this.buffers);
     return {

@@ -1,9 +1,9 @@
 import { MixtabError } from "../base/errors.ts";
 
-/** A GPU device, with what must be known of it: its buffers' bytes, its errors, its end. */
+/** A GPU device that keeps track of its buffers, its errors and its loss. */
 export class Device {
   readonly gpu: GPUDevice;
-  /** For people: what the adapter says of itself. */
+  /** For people: how the adapter describes itself. */
   readonly description: string;
   /** Settles with the reason when the device is lost; never after `close`. */
   readonly lost: Promise<string>;
@@ -37,7 +37,8 @@ export class Device {
   }
 
   /**
-   * A zeroed buffer. Errors: out-of-memory, at once if it is beyond the limits, else by `settled`.
+   * Makes a zeroed buffer. Errors: out-of-memory, thrown here if the size is beyond the device's
+   * limits, else by the next `settled`.
    */
   buffer(label: string, bytes: number, usage: GPUBufferUsageFlags): GPUBuffer {
     const size = Math.max(16, Math.ceil(bytes / 4) * 4);
@@ -54,8 +55,8 @@ export class Device {
   }
 
   /**
-   * As `buffer`, but waits for what the GPU says of it. Errors: out-of-memory; nothing is left
-   * behind.
+   * As `buffer`, but waits until the GPU has confirmed the allocation. Errors: out-of-memory, after
+   * which no buffer is left behind.
    */
   async verifiedBuffer(label: string, bytes: number, usage: GPUBufferUsageFlags): Promise<GPUBuffer> {
     this.gpu.pushErrorScope("out-of-memory");
@@ -69,14 +70,15 @@ export class Device {
     return buffer;
   }
 
-  /** Gives a buffer back, as soon as what was submitted with it is done. */
+  /** Frees a buffer as soon as the work that was submitted with it is done. */
   release(buffer: GPUBuffer): void {
     this.buffers.delete(buffer);
     buffer.destroy();
   }
 
   /**
-   * What `settled` waits for; a rejection is thrown there, before the errors that follow from it.
+   * Makes `settled` wait for `work`. If `work` rejects, `settled` throws its error before those
+   * that follow from it.
    */
   check(work: Promise<unknown>): void {
     this.checks.push(work.catch((error) => this.faults.unshift(asError(error))));
@@ -150,6 +152,6 @@ function outOfMemory(label: string, bytes: number, cause: GPUError): MixtabError
 
 const megabytes = (bytes: number): string => `${Math.ceil(bytes / 1e6)} MB`;
 
-/** A GPUError is no Error. */
+/** A GPUError is not an instance of Error; its message is put into one. */
 const asError = (error: unknown): Error =>
   error instanceof Error ? error : new Error((error as GPUError | undefined)?.message ?? String(error));

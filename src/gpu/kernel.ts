@@ -4,20 +4,23 @@ import type { Device } from "./device.ts";
 export type Access = "read" | "read_write";
 export type ConstantType = "u32" | "f32" | "bool";
 
-/** A shader and what it takes, as data: bindings of group 1 in order, and overrides. */
+/** A shader and its interface, as data: the bindings of group 1 in order, and the overrides. */
 export interface Kernel<B extends string = string, C extends string = string> {
   /** The shader's stem. */
   readonly name: string;
   readonly source: string;
-  /** How group 0 is bound: `read` sees the state as a uniform, `write` as a storage buffer. */
+  /**
+   * How the kernel uses the state in group 0: `read` binds it as a uniform, `read_write` as a
+   * storage buffer.
+   */
   readonly state: Access;
   readonly bindings: Readonly<Record<B, Access>>;
   readonly constants: Readonly<Record<C, ConstantType>>;
 }
 
 /**
- * `source`: the parts of the shader, which are prepended verbatim. `last` is an override that the
- * prelude gives to all.
+ * Defines a kernel. `source`: the texts that are joined into the shader, as [prelude, routes, its
+ * own]. Every kernel also takes `last`, an override that the prelude declares.
  */
 export function defineKernel<const B extends string, const C extends string>(definition: {
   readonly name: string;
@@ -33,7 +36,10 @@ export function defineKernel<const B extends string, const C extends string>(def
 
 /** The pipelines of a device: one per kernel and constants, made on first use. */
 export class Pipelines {
-  /** Group 0 of kernels that read the state and of those that write it: step, state. */
+  /**
+   * The layouts of group 0 (step, then state), for kernels that read the state and for those that
+   * write it.
+   */
   readonly stateLayouts: Readonly<Record<Access, GPUBindGroupLayout>>;
 
   private readonly device: Device;
@@ -53,7 +59,7 @@ export class Pipelines {
     this.stateLayouts = { read: layout("uniform"), read_write: layout("storage") };
   }
 
-  /** Names of the kernels that pipelines were made of. */
+  /** Names of the kernels for which pipelines were made. */
   get used(): ReadonlySet<string> {
     return new Set([...this.modules.keys()].map((kernel) => kernel.name));
   }
@@ -72,7 +78,7 @@ export class Pipelines {
     return pipeline;
   }
 
-  /** Group 1 of a kernel. */
+  /** The layout of a kernel's group 1. */
   layout(kernel: Kernel): GPUBindGroupLayout {
     const key = Object.values(kernel.bindings).join(" ");
     const known = this.layouts.get(key);
@@ -98,7 +104,7 @@ export class Pipelines {
   }
 }
 
-/** Throws the compiler's errors, each with the line it means. */
+/** Throws the compiler's errors, each with the source line that it points to. */
 function throwCompileErrors({ name, source }: Kernel, { messages }: GPUCompilationInfo): void {
   const errors = messages.filter(({ type }) => type === "error");
   if (errors.length === 0) return;

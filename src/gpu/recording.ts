@@ -15,7 +15,10 @@ export class Memory {
   }
 }
 
-/** A buffer that another may take the place of; plans that use it are linked anew then. */
+/**
+ * A buffer that may be replaced by another, for example a page of expert slots by `resize`. The
+ * plans that use it make their bind groups anew then.
+ */
 export interface Place {
   readonly place: () => GPUBuffer;
 }
@@ -34,13 +37,16 @@ interface Dispatch {
   readonly pipeline: GPUComputePipeline;
   readonly state: Access;
   operands: GPUBindGroup;
-  /** Binds anew what lies in a `Place`; null where nothing does. */
+  /** Makes the bind group again with the buffers of now; null if no operand is a `Place`. */
   readonly rebind: (() => GPUBindGroup) | null;
   readonly x: number;
   readonly y: number;
 }
 
-/** What a model says, in order: kernels over activations that are symbols until `link`. */
+/**
+ * The kernels that a model dispatches, in order. Their activations are symbols without a buffer
+ * until `link`.
+ */
 export class Recording {
   private readonly dispatches: Recorded[] = [];
   private readonly firstUse = new Map<Memory, number>();
@@ -53,7 +59,10 @@ export class Recording {
     return this.dispatches.length;
   }
 
-  /** `groups`: workgroups in x and y; an upper bound, the kernel returns early. */
+  /**
+   * Records a dispatch. `groups`: workgroups in x and y, enough for a full bucket; in a shorter
+   * step those that have no row return early.
+   */
   dispatch<B extends string, C extends string>(
     kernel: Kernel<B, C>,
     constants: Readonly<Record<Exclude<C, "last">, number>> & { readonly last?: number },
@@ -86,15 +95,19 @@ export class Recording {
     this.cuts.push(this.mark);
   }
 
-  /** As if a cut lay within the life of `memory`: it keeps what earlier passes wrote. */
+  /**
+   * Treats `memory` as if a cut lay within its life: it keeps what earlier passes over its layer
+   * wrote.
+   */
   outlasts(memory: Memory): void {
     this.lasting.add(memory);
   }
 
   /**
    * Gives each activation a buffer from its first use to its last, and makes pipelines and bind
-   * groups. `shared` serves all plans, `own` those of which only one stands in the middle of a
-   * step.
+   * groups. `shared` holds the activations that live between two cuts, and serves all plans. `own`
+   * holds those that live across a cut, and serves the plans of one chunk, of which only one is in
+   * the middle of a step at any time.
    */
   link(device: Device, pipelines: Pipelines, shared: Arena, own: Arena): Dispatch[] {
     const leases = { shared: shared.lease(), own: own.lease() };
@@ -131,7 +144,10 @@ export class Recording {
   }
 }
 
-/** Encodes dispatches from one mark to another into a pass; sets only what changes. */
+/**
+ * Encodes the dispatches from one mark to another into a pass; sets pipeline and group 0 only where
+ * they change.
+ */
 export function replay(
   pass: GPUComputePassEncoder,
   dispatches: readonly Dispatch[],

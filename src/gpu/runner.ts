@@ -14,8 +14,8 @@ import {
 const NO_STALL = new Uint32Array([0xffffffff]);
 
 /**
- * Submits what plans recorded and reads what comes of it. Holds the step and the state, which all
- * plans share.
+ * Submits the dispatches that plans recorded, and reads their reports. Holds the step and the
+ * state, which all plans share.
  */
 export class Runner {
   private readonly device: Device;
@@ -23,10 +23,10 @@ export class Runner {
   private readonly state: GPUBuffer;
   private readonly groups: Readonly<Record<Access, GPUBindGroup>>;
   private readonly numbers = new ArrayBuffer(STEP_BYTES);
-  /** Readbacks not in use. */
+  /** Readback buffers that are not in use. */
   private readonly free: GPUBuffer[] = [];
   private readbacks = 0;
-  /** Submissions without a report yet. */
+  /** How many submissions have not reported yet. */
   private inFlight = 0;
 
   constructor(device: Device, pipelines: Pipelines) {
@@ -49,8 +49,9 @@ export class Runner {
 
   /**
    * Runs dispatches from one mark to another as one submission, and reads `stateBytes` of the
-   * state. The stall word is cleared unless another submission is in flight: a step that is queued
-   * behind one must see it stall. Errors: device-lost, out-of-memory, closed.
+   * state. The stall word is cleared first, unless another submission is in flight: a step that is
+   * queued behind a stalled one must find the stall and do nothing. Errors: device-lost,
+   * out-of-memory, closed.
    */
   async run(dispatches: readonly Dispatch[], step: StepNumbers, from: number, to: number, stateBytes: number) {
     this.device.throwFaults();
@@ -74,7 +75,7 @@ export class Runner {
     }
   }
 
-  /** The first words of each buffer. */
+  /** Reads the first `words` words of each buffer. */
   async words(parts: readonly { readonly buffer: GPUBuffer; readonly words: number }[]) {
     if (parts.length === 0) return [];
     const { gpu } = this.device;
@@ -103,7 +104,7 @@ export class Runner {
     try {
       await buffer.mapAsync(GPUMapMode.READ, 0, bytes);
     } catch (error) {
-      // A device that is lost refuses to map before it says that it is lost.
+      // A lost device rejects `mapAsync` before its `lost` promise settles.
       await Promise.race([this.device.lost, new Promise((resolve) => setTimeout(resolve, LOST_AFTER_MS))]);
       await this.device.settled();
       throw error;

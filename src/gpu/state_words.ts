@@ -1,4 +1,6 @@
-/** Where the numbers of step and state lie, in words; `prelude.wgsl` declares the same. */
+/**
+ * Where the numbers of the step and of the state lie, in words; `prelude.wgsl` declares the same.
+ */
 import { assert } from "../base/assert.ts";
 
 const NONE = 0xffffffff;
@@ -7,18 +9,21 @@ const MAX_IDS = 256;
 export const STEP_BYTES = 4 * (IDS_AT + MAX_IDS);
 
 /**
- * Stall word, token, finite, one unused; then the pending set, then the sets wanted and guessed.
+ * The state begins with 4 words: stall word, token, finite, one unused. Then come the set of
+ * pending experts and the sets of wanted and guessed ones.
  */
 export const HEAD_BYTES = 16;
 const PENDING_AT = 4;
 const SETS_AT = 12;
 /**
- * Room for the sets: 1,004 words, as 125 layers of 256 experts have. With the stall word before, a
- * report is 4 KiB.
+ * With 1,004 words of sets, enough for 125 layers of 256 experts (8 words each). A report is then 4
+ * KiB, with the stall word that precedes the state.
  */
 export const STATE_BYTES = 4064;
 
-/** A report: the stall word before the step, 28 bytes unused, the state after it. */
+/**
+ * A report: the stall word from before the step, 28 unused bytes, then the state after the step.
+ */
 export const REPORT_STATE_AT = 32;
 export const REPORT_BYTES = REPORT_STATE_AT + STATE_BYTES;
 
@@ -35,7 +40,7 @@ export interface StepNumbers {
   } | null;
 }
 
-/** Writes a step into `target`, of STEP_BYTES; returns how many bytes matter. */
+/** Writes a step into `target`, of STEP_BYTES; returns how many of its bytes are in use. */
 export function encodeStep(step: StepNumbers, target: ArrayBuffer): number {
   const { position, count, marked, tokens, sample } = step;
   const words = new Uint32Array(target);
@@ -52,7 +57,7 @@ export function encodeStep(step: StepNumbers, target: ArrayBuffer): number {
   return 4 * (IDS_AT + count);
 }
 
-/** The bytes of state a model with `words` words of sets uses. */
+/** How many bytes of the state are in use by a model whose sets have `words` words. */
 export function stateBytes(words: number): number {
   const bytes = 4 * (SETS_AT + words);
   assert(bytes <= STATE_BYTES, `sets of ${words} words fit the report`);
@@ -65,7 +70,7 @@ export type DecodedReport = ReturnType<typeof decodeReport>;
 export function decodeReport(words: Uint32Array) {
   const state = words.subarray(REPORT_STATE_AT / 4);
   return {
-    /** Whether no step before it stood still. */
+    /** False if the step was queued behind one that stalled, and did nothing. */
     began: words[0] === NONE,
     stall: state[0]!,
     token: state[1]!,

@@ -8,7 +8,9 @@ const TILE = 32;
 
 const chosenAt = (experts: number, top: number): number => 4 * experts + 2 + 2 * ((MAX_TOKENS / TILE) * top + experts);
 
-/** Where the chosen experts begin, where their weights do, and where the buffer ends. */
+/**
+ * The words where the chosen experts begin, where their weights begin, and where the buffer ends.
+ */
 export function routesLayout(experts: number, top: number) {
   const chosen = chosenAt(experts, top);
   return { chosen, weights: chosen + MAX_TOKENS * top, end: chosen + 3 * MAX_TOKENS * top };

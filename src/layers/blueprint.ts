@@ -3,7 +3,7 @@ import type { PublishedName } from "../base/published_name.ts";
 import type { Cache, MoeLayer, Weight } from "../ops/ops.ts";
 import type { Builder, CacheSpec, ExpertsSpec, Speech, WeightSpec } from "./builder.ts";
 
-/** What a model declares, in order: everything that must be there before it can be said. */
+/** What a model declares, in order: everything that must be loaded before it can run. */
 export interface Blueprint {
   readonly weights: readonly WeightSpec[];
   readonly caches: readonly CacheSpec[];
@@ -23,7 +23,10 @@ export interface Parts {
 
 type Build = (m: Builder) => Speech;
 
-/** Builds a model on paper: what it declares is what must be loaded. `has`: see {@link Builder}. */
+/**
+ * Builds a model on paper, of stand-ins that cannot be read, and returns what it declared: all that
+ * must be loaded. `has`: see {@link Builder}.
+ */
 export function buildOnPaper(build: Build, has: Builder["has"]): Blueprint {
   const weights: WeightSpec[] = [];
   const caches: CacheSpec[] = [];
@@ -45,7 +48,8 @@ export function buildOnPaper(build: Build, has: Builder["has"]): Blueprint {
 }
 
 /**
- * Builds a model of what its blueprint became. It must ask for the same again, in the same order.
+ * Builds a model of the loaded parts of its blueprint. The model must ask for the same parts as on
+ * paper, in the same order.
  */
 export function buildLoaded(build: Build, has: Builder["has"], { weights: specs }: Blueprint, parts: Parts): Speech {
   const [weights, caches] = [inOrder(parts.weights), inOrder(parts.caches)];
@@ -70,13 +74,16 @@ export function buildLoaded(build: Build, has: Builder["has"], { weights: specs 
 
 const ALIKE = "a model is built twice alike";
 
-/** What a weight is known by, in the store too: the first of its names. */
+/**
+ * The key of a weight, also in the store: the first of its names, then its index in a stack and its
+ * first row where it has them, as in `experts.gate_up_proj[3]+768`.
+ */
 export function weightKey({ names }: WeightSpec): string {
   const { module, stack, firstRow }: PublishedName = defined(names[0], "a name");
   return `${module}${stack === undefined ? "" : `[${stack}]`}${firstRow === undefined ? "" : `+${firstRow}`}`;
 }
 
-/** What stands for a part on paper: whoever looks inside is wrong. */
+/** The stand-in for a part on paper. To read a field of it is a bug, and throws. */
 function onPaper<T extends object>(): T {
   const get = (_: object, field: string | symbol) =>
     assert(false, `${String(field)} of a part is read once it is there`);

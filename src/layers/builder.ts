@@ -1,21 +1,24 @@
 /**
  * What a model is built of. A model is one expression over a {@link Builder}, and is built twice:
- * on paper (`blueprint.ts`), which says what to load, and again with what was loaded. So a name and
- * a shape stand once, where they are used.
+ * on paper (`blueprint.ts`), which finds out what to load, and again with what was loaded. So each
+ * weight's name and shape are written once, where the weight is used.
  */
 import type { PublishedName } from "../base/published_name.ts";
 import type { Role } from "../base/role.ts";
 import type { Activation, Cache, MoeLayer, Ops, Tensor, Weight } from "../ops/ops.ts";
 
-/** A step of a model with its weights bound: [T, in] -> [T, out]. */
+/** A part of a model with its weights bound: [T, in] -> [T, out]. */
 export type Layer = (ops: Ops, x: Tensor) => Tensor;
 
-/** A whole model with its weights bound: says itself to `ops`, from ids to the next id. */
+/**
+ * A whole model with its weights bound: it calls the verbs of `ops`, from `embed` of the ids to
+ * `sample` of the next one.
+ */
 export type Speech = (ops: Ops) => void;
 
 /** A matrix that a model needs. */
 export interface WeightSpec {
-  /** The names it may be published under; the first that is there counts. */
+  /** The names under which it may be published; the first that the files have is used. */
   readonly names: readonly PublishedName[];
   /** [out, in]. */
   readonly shape: readonly [rows: number, columns: number];
@@ -29,7 +32,7 @@ export interface WeightSpec {
 export interface CacheSpec {
   /** K * C. */
   readonly width: number;
-  /** Keys a query sees, itself included; null: all. */
+  /** How many keys a query sees, its own included; null: all. */
   readonly window: number | null;
 }
 
@@ -54,7 +57,7 @@ export interface Builder {
   weight(spec: WeightSpec): Weight;
   /** A cache for one layer. */
   cache(spec: CacheSpec): Cache;
-  /** The table of `Ops.rope` for θ_i, i < C / 2. */
+  /** The table of `Ops.rope` for these θ_i, i < C / 2. */
   rope(inverseFrequencies: Float32Array): Weight;
   /** The experts of one layer; MoE layers are counted in order of appearance. */
   experts(spec: ExpertsSpec): MoeLayer;

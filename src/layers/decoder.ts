@@ -26,8 +26,8 @@ export interface DecoderParts {
 export function decoder({ embed, blocks, norm, head }: DecoderParts): Speech {
   const block = (ops: Ops, x: Tensor, parts: BlockParts, next: readonly BlockParts[]): Tensor => {
     const h = ops.add(x, parts.attention(ops, parts.attentionNorm(ops, x)));
-    // The residual changes little from layer to layer: the next routers already see much of what
-    // they will see (Eliseev and Mazur 2023).
+    // The residual changes little from layer to layer, so the routers of the next layers can guess
+    // from it already which experts they will choose (Eliseev and Mazur 2023).
     for (const { ffnNorm, guess } of next) guess?.(ops, ffnNorm(ops, h));
     return ops.add(h, parts.feedForward(ops, parts.ffnNorm(ops, h)));
   };

@@ -1,6 +1,6 @@
 import type { Builder, Layer, WeightSpec } from "./builder.ts";
 
-/** The name of a matrix, or those it may go by. */
+/** The name of a matrix, or several under which it may be published. */
 export type Names = string | readonly string[];
 
 /** y = W x. W [out, in]. */
@@ -16,7 +16,7 @@ export const head = (m: Builder, names: Names, shape: WeightSpec["shape"]): Laye
   product(m, names, { shape, role: "head" });
 
 /**
- * The logits of a router [E, D], which is kept as published as a rule, since a small error picks
+ * The logits of a router [E, D]. As a rule it is kept as published, since a small error would choose
  * other experts. `mlx`: what mlx_lm makes of it, where that is not 4 bits.
  */
 export const router = (
@@ -26,7 +26,7 @@ export const router = (
   mlx: Pick<WeightSpec, "mlxBits"> = {},
 ): Layer => product(m, names, { shape, role: "router", ...mlx });
 
-/** One layer after the other. */
+/** Applies layers one after the other: chain(f, g)(x) = g(f(x)). */
 export const chain =
   (...layers: readonly Layer[]): Layer =>
   (ops, x) =>

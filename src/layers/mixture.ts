@@ -6,7 +6,10 @@ import { feedForwardLinear } from "./linear.ts";
 export interface FeedForward {
   /** [T, D] -> [T, D]. */
   readonly feedForward: Layer;
-  /** Guesses what this layer will want, in front of an earlier one. */
+  /**
+   * Guesses which experts this layer will want; called in front of an earlier layer, with the
+   * residual there as x.
+   */
   readonly guess?: (ops: Ops, x: Tensor) => void;
 }
 

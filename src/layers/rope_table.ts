@@ -1,6 +1,6 @@
 /**
- * The table for `Ops.rope`, [positions, C]: row p holds cos(p θ_i), then sin(p θ_i). As
- * transformers: θ_i in f32, the product p θ_i rounded to f32, then cos and sin in f64, rounded.
+ * The table for `Ops.rope`, [positions, C]: row p holds cos(p θ_i), then sin(p θ_i). It is rounded
+ * as in transformers: θ_i in f32, the product p θ_i to f32, then cos and sin from f64 to f32.
  */
 export function ropeTable(inverseFrequencies: Float32Array, positions: number): Float32Array {
   const half = inverseFrequencies.length;

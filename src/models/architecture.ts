@@ -1,16 +1,19 @@
 import type { Builder, Speech } from "../layers/builder.ts";
 import type { Config } from "./config.ts";
 
-/** What a config.json describes: a few facts for people and for memory, and the model itself. */
+/**
+ * What a config.json describes: a few sizes, shown to people and used to plan memory, and the model
+ * itself.
+ */
 export interface Model {
   /** D. */
   readonly width: number;
   /** V. */
   readonly vocabulary: number;
   readonly layers: number;
-  /** Longest context the model was made for. */
+  /** The longest context that the model was made for. */
   readonly positions: number;
-  /** Built twice: see `layers/builder.ts`. */
+  /** Called twice: see `layers/builder.ts`. */
   build(m: Builder): Speech;
 }
 

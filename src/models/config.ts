@@ -1,6 +1,6 @@
 import { MixtabError } from "../base/errors.ts";
 
-/** Larger than any published model; a number beyond is a damaged or hostile file. */
+/** Limits above any published model; a larger number means a damaged or hostile file. */
 const LARGEST = {
   layers: 1024,
   experts: 256,
@@ -25,8 +25,9 @@ export class Config {
   }
 
   /**
-   * A whole number from 1 to the limit; `fallback` where the field is absent or null. A list of
-   * names: versions of transformers call it differently, and the first that is there counts.
+   * A whole number from 1 to the limit; `fallback` where the field is absent or null. `field` may
+   * list several names, since versions of transformers differ in them; the first that is there is
+   * read.
    */
   count(field: string | readonly string[], limit: keyof typeof LARGEST, fallback?: number): number {
     const names = [field].flat();
@@ -44,7 +45,7 @@ export class Config {
     return top;
   }
 
-  /** Numbers of layers; none where the field is absent or null. */
+  /** A set of layer numbers; empty where the field is absent or null. */
   layers(field: string): ReadonlySet<number> {
     const value = this.json[field] ?? [];
     if (Array.isArray(value) && value.every((layer) => Number.isInteger(layer) && layer >= 0)) return new Set(value);
@@ -73,8 +74,8 @@ export class Config {
   }
 
   /**
-   * Keys that a query sees; null: all, which null and 0 mean too. `fallback`: where
-   * `sliding_window` is absent; `used`: where `use_sliding_window` is.
+   * How many keys a query sees, from `sliding_window`; null: all. The file may say that with null
+   * or 0. `fallback` holds where `sliding_window` is absent, `used` where `use_sliding_window` is.
    */
   window(fallback: number | null, used = true): number | null {
     const { sliding_window: window = fallback } = this.json;
@@ -101,7 +102,7 @@ export class Config {
   }
 }
 
-/** A config.json that cannot be run, with what is wrong with it. */
+/** The error for a config.json that cannot be run; `what` says what is wrong with it. */
 export function bad(what: string): MixtabError {
   return new MixtabError("bad-config", `${what}. Check the model's config.json, or choose another model.`);
 }

@@ -1,4 +1,6 @@
-/** How the matrices of experts are published. `hidden` is F, the rows of a gate. */
+/**
+ * The names under which the matrices of experts are published. `hidden` is F, the rows of a gate.
+ */
 import type { PublishedName } from "../base/published_name.ts";
 import type { ExpertsSpec } from "../layers/builder.ts";
 
@@ -6,7 +8,10 @@ type ExpertPart = Parameters<ExpertsSpec["names"]>[1];
 
 const PROJECTIONS = { w1: "gate_proj", w2: "down_proj", w3: "up_proj" } as const satisfies Record<ExpertPart, string>;
 
-/** One by one, as MLX stacks them, as transformers 5 fuses them: all under one prefix. */
+/**
+ * The names of an expert's matrix under one prefix: one by one (`experts.3.gate_proj`), stacked as
+ * by MLX, fused as by transformers 5.
+ */
 export const expertsUnder =
   (prefix: string, hidden: number): ExpertsSpec["names"] =>
   (expert, part) => [

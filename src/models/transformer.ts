@@ -9,7 +9,10 @@ import { inverseFrequencies } from "../layers/rope_table.ts";
 import { MAX_HEAD_WIDTH } from "../ops/ops.ts";
 import { bad, type Config } from "./config.ts";
 
-/** What a config.json means where it is silent: each architecture's own, as transformers has it. */
+/**
+ * The values that transformers assumes for keys that a config.json leaves out; they differ from
+ * architecture to architecture.
+ */
 export interface Defaults {
   /** null: one for each query head. */
   readonly keyValueHeads: number | null;
@@ -44,12 +47,15 @@ export function readShape(config: Config, defaults: Defaults) {
     positions: config.count("max_position_embeddings", "positions", defaults.positions),
     eps: config.positive("rms_norm_eps", defaults.eps),
     inverseFrequencies: inverseFrequencies(config.ropeBase(defaults.ropeBase), headWidth),
-    /** null: nothing is said, and the head is tied where the files have none. */
+    /** null: the config does not say; the head is then tied if the files have no lm_head. */
     tied: config.flag("tie_word_embeddings", null),
   };
 }
 
-/** Makes block l. `prefix`: of its weights' names; `turn`: rotary positions. */
+/**
+ * Makes block l. `prefix` begins its weights' names (`model.layers.3`); `turn` applies rotary
+ * positions.
+ */
 export type MakeBlock = (prefix: string, turn: Layer, l: number) => BlockParts;
 
 /** The whole model around its blocks. */

@@ -1,6 +1,6 @@
 /**
- * The vocabulary: what a model can say. Two speakers understand it, `cpu.ts` (the meaning) and
- * `gpu.ts` (the speed).
+ * The vocabulary: the operations (verbs) of which a model is written. Two speakers understand it:
+ * `ops/cpu` defines what each verb means, in plain loops; `ops/gpu` runs it fast, on WebGPU.
  *
  * Letters, everywhere in mixtab: T tokens in this step, S tokens in the cache, D model width, H
  * query heads, K key/value heads, C head width, F expert width, E experts, A experts per token, V
@@ -53,12 +53,18 @@ export interface Cache {
  */
 export interface Slots {
   readonly count: number;
-  /** The most there can be: one for each expert, or what the device can bind. */
+  /**
+   * The most slots that are of use: one for each expert, or what the device can bind if that is
+   * less.
+   */
   readonly most: number;
   readonly bytes: number;
   /** MoE layers. */
   readonly layers: number;
-  /** The most experts of a layer: each has so many places in the table, and so many owners. */
+  /**
+   * E of the layer with the most experts. Each layer has so many places in the table, and owners
+   * are numbered by it.
+   */
   readonly experts: number;
   /** Writes bytes of a record at `offset` of a slot. */
   write(slot: number, offset: number, bytes: Uint8Array<ArrayBuffer>): void;
@@ -67,9 +73,9 @@ export interface Slots {
   /** Writes the table: where (layer, expert) lies, or NONE. */
   map(layer: number, expert: number, slot: number): void;
   /**
-   * Changes the number of slots between two steps; recorded plans see the new ones. What lies in
-   * slots that stay is kept, and the bytes of `moves` go from one slot to another; owners and table
-   * are the caller's. Errors: out-of-memory, after which nothing has changed.
+   * Changes the number of slots between two steps; recorded plans use the new ones. Slots that stay
+   * keep their bytes, and each of `moves` copies the bytes of one slot to another; the caller
+   * writes owners and table. Errors: out-of-memory, after which nothing has changed.
    */
   resize(count: number, moves?: readonly { readonly from: number; readonly to: number }[]): Promise<void>;
 }
@@ -85,7 +91,7 @@ export interface MoeLayer {
   readonly slots: Slots;
 }
 
-/** What is done to a gate before it is multiplied onto what it gates. */
+/** The function of the gate in activation(gate) * up. */
 export type Activation =
   /** silu(z) = z / (1 + exp(-z)), which makes a SwiGLU. (Shazeer 2020) */
   { readonly kind: "silu" };
@@ -93,8 +99,8 @@ export type Activation =
 /** How a router's logits become experts and their weights; ties go to the lowest id. */
 export type RoutingRule =
   /**
-   * The A largest logits; a weight is the softmax over all logits, divided by the sum of the
-   * chosen if `renormalise`. (Jiang et al. 2024)
+   * The A experts with the largest logits. The weight of each is its softmax over all logits,
+   * divided by the sum of the chosen ones' if `renormalise`. (Jiang et al. 2024)
    */
   { readonly kind: "softmax"; readonly renormalise: boolean };
 
@@ -102,7 +108,7 @@ declare const routesBrand: unique symbol;
 /** Which A of E experts serve each token of the step, best first, and with what weights. */
 export interface Routes {
   readonly [routesBrand]: never;
-  /** Of the MoE layer, counted from 0 in the order of `route`. */
+  /** The number of the MoE layer, counted from 0 in the order of the calls of `route`. */
   readonly index: number;
   readonly experts: number;
   readonly top: number;
@@ -118,7 +124,7 @@ export interface Attention {
 }
 
 /**
- * The verbs. All are synchronous: they record what a step will do, none runs. None takes a number
+ * The verbs. All are synchronous: a call only records what each step will do. None takes a number
  * that changes from step to step: position, token count, ids and sampling live in the {@link Step}.
  */
 export interface Ops {
@@ -151,22 +157,24 @@ export interface Ops {
   add(a: Tensor, b: Tensor): Tensor;
   /**
    * Chooses `top` experts for each token by its logits [T, E]. Taps `router_logits.<index>`,
-   * `experts.<index>` (u32), `expert_weights.<index>`. Each routes is used by one `experts`.
+   * `experts.<index>` (u32), `expert_weights.<index>`. The result must be passed to one call of
+   * `experts`, before the next `route`.
    */
   route(logits: Tensor, top: number, rule: RoutingRule): Routes;
   /**
    * y[t] = Σ_r weight[t, r] * expert[t, r](x[t]) in rank order, where
-   * expert(x) = w2(activation(w1 x) * w3 x). Stalls where an expert is missing.
+   * expert(x) = w2(activation(w1 x) * w3 x). If an expert is not resident, the step stalls here:
+   * see {@link Report}.
    */
   experts(x: Tensor, routes: Routes, layer: MoeLayer): Tensor;
   /**
-   * Notes the experts that `rule` would choose by logits [1, E] as a guess at what a later MoE
-   * layer will want, for the report. No number that the model computes depends on it.
+   * Notes in the report which experts `rule` would choose by logits [1, E], as a guess at what a
+   * later MoE layer will want. The model's numbers do not depend on it.
    */
   guess(logits: Tensor, rule: RoutingRule, layer: MoeLayer): void;
   /**
-   * The last token's row; what follows runs only in steps that sample. In plans that tap
-   * everything: all rows, always.
+   * The row of the last token; the verbs that follow run only in steps that sample. In plans that
+   * tap everything it returns all rows, and the verbs that follow always run.
    */
   lastRow(x: Tensor): Tensor;
   /**
@@ -174,16 +182,17 @@ export interface Ops {
    * report's `token`.
    */
   sample(logits: Tensor): void;
-  /** Copies x out under a name, in plans that tap everything; else nothing. */
+  /** In plans that tap everything, copies x out under a name; in all others does nothing. */
   tap(name: string, x: Tensor): void;
 }
 
 /**
- * How an id is drawn. Order: temperature, topK, topP, each over what the one before left; drawn in
- * vocabulary order with `uniform(seed, position)`.
+ * How an id is drawn: temperature, topK and topP apply in this order, each to the ids that the one
+ * before left. The draw walks those ids in vocabulary order, with the random number `uniform(seed,
+ * position)` of base/hash.ts.
  */
 export interface Sampling {
-  /** 0: the largest logit, ties to the lowest id; the rest is ignored. */
+  /** 0: takes the largest logit, ties to the lowest id, and ignores the other fields. */
   readonly temperature: number;
   /** Keep ids whose logit is at least the topK-th largest; 0: all. */
   readonly topK: number;
@@ -211,20 +220,24 @@ export interface Step {
   readonly marked: number;
 }
 
-/** One readback, at most 4 KiB. */
+/** What a submission reports, in one readback of at most 4 KiB. */
 export interface Report {
   readonly seq: number;
   /** False: the step was queued behind a stall and did nothing. */
   readonly began: boolean;
   /**
-   * The MoE layer that misses experts, or NONE. If set, token is void and the position does not
-   * advance.
+   * The MoE layer that misses experts, or NONE. If it is not NONE, `token` is void and the position
+   * does not advance.
    */
   readonly stall: number;
-  /** Bits per expert: those of `stall` with undone pairs. Empty where nothing stalls. */
+  /**
+   * Bits per expert: those of layer `stall` that are not resident and for which tokens wait. Empty
+   * if nothing stalls.
+   */
   readonly pending: Uint32Array;
   /**
-   * Bits per expert, per MoE layer: chosen by the marked tokens; of layers not yet run, empty sets.
+   * By MoE layer, bits per expert: those that the marked tokens chose. Layers that have not run yet
+   * have empty sets.
    */
   readonly wanted: readonly Uint32Array[];
   readonly guesses: readonly Guess[];
@@ -233,9 +246,12 @@ export interface Report {
   readonly finite: boolean;
 }
 
-/** What `guess` noted. */
+/** A guess that a call of `guess` noted. */
 export interface Guess {
-  /** The MoE layer it is about, and the one in front of which it was made. */
+  /**
+   * The MoE layer that the guess is about, and the MoE layer in front of which it was made.
+   * Example: layer 5, from 4: made from the input of layer 4, before that layer ran.
+   */
   readonly layer: number;
   readonly from: number;
   /** Bits per expert. */
@@ -243,16 +259,16 @@ export interface Guess {
 }
 
 /**
- * `many`: prompt tokens (tiled), `one`: a generated token (matrix-vector). Each form has its own
- * bits on the GPU.
+ * `many`: prompt tokens (tiled kernels), `one`: a generated token (matrix-vector kernels). On the
+ * GPU the two forms sum in different orders, so their results differ in the last bits.
  */
 export type Form = "one" | "many";
 export const BUCKETS = [1, 16, 64, 256] as const;
 export type Bucket = (typeof BUCKETS)[number];
 
 /**
- * Nothing; each token's experts and their weights; or also all that the model taps, and logits of
- * every row.
+ * What a plan copies out. none: nothing; routes: each token's experts and their weights; all:
+ * these, all that the model taps, and the logits of every row.
  */
 export type Taps = "none" | "routes" | "all";
 
@@ -270,7 +286,10 @@ export interface RecordOptions {
 /** A place between two dispatches of a plan. */
 export type Mark = number;
 
-/** A recorded step. Replaying creates nothing: one submission, one readback. */
+/**
+ * A recorded step, which can be run many times. A run is one submission and one readback, and
+ * records nothing anew.
+ */
 export interface Plan {
   readonly form: Form;
   readonly bucket: Bucket;
@@ -281,25 +300,28 @@ export interface Plan {
   /** Right after `combine` of that MoE layer. */
   after(layer: number): Mark;
   /**
-   * Clears the stall word (and, from `begin`, the sets wanted), writes the step, runs what lies
-   * between the marks, reads the report.
+   * Clears the stall word (and, from `begin`, the wanted sets), writes the step, runs the
+   * dispatches between the marks, and reads the report. While another submission is in flight the
+   * stall word stays as it is: see `began` of {@link Report}.
    */
   run(step: Step, from: Mark, to: Mark): Promise<Report>;
   /** What the last step tapped, by name: rows [T, width] of the step's own T. */
   taps(): Promise<ReadonlyMap<string, Float32Array | Uint32Array>>;
 }
 
-/** One that understands the vocabulary. */
+/**
+ * A backend that understands the vocabulary: it records what a model says in verbs, and runs it.
+ */
 export interface Speaker {
   readonly device: "cpu" | "gpu";
   /** For people: the adapter, or "CPU (reference)". */
   readonly description: string;
-  /** A dense matrix, its bytes still to be written. */
+  /** Makes room for a dense matrix; `write` brings its bytes. */
   weight(matrix: Matrix): Weight;
   /** Writes `bytes` at `offset` (both multiples of 4) of a weight's buffer. */
   write(weight: Weight, offset: number, bytes: Uint8Array<ArrayBuffer>): void;
   cache(ring: number, width: number, window: number | null): Cache;
-  /** `experts`: of each MoE layer. */
+  /** `experts`: E of each MoE layer. */
   slots(count: number, bytes: number, experts: readonly number[]): Slots;
   /**
    * Runs the model's code once, recording it. form "one" has bucket 1; "many" has bucket 16, 64 or

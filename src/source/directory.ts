@@ -1,7 +1,7 @@
 import { MixtabError } from "../base/errors.ts";
 import { checkRange, type Source } from "./source.ts";
 
-/** Files are read by this much at a time. */
+/** Files are read in pieces of this length. */
 const PIECE_BYTES = 4 * 1024 * 1024;
 
 /**
@@ -9,8 +9,8 @@ const PIECE_BYTES = 4 * 1024 * 1024;
  * beyond a file's end).
  */
 export function directorySource(folder: string): Source {
-  // Imported when it is used, and this file by Node code only, so that no bundle for browsers
-  // carries Node's modules.
+  // Node's module is imported only when it is used, and this file only by Node code, so that no
+  // bundle for browsers carries Node's modules.
   const disk = async () => await import("node:fs/promises");
   const pathOf = (file: string) => `${folder.replace(/\/+$/, "")}/${file}`;
 

@@ -1,7 +1,7 @@
 import { MixtabError } from "../base/errors.ts";
 import { checkRange, type Source } from "./source.ts";
 
-/** Blobs are read by this much at a time. */
+/** Files are given in pieces of this length. */
 const PIECE_BYTES = 4 * 1024 * 1024;
 
 /**

@@ -4,9 +4,9 @@ import type { Source } from "./source.ts";
 
 /** Attempts in a row that bring no byte before a connection counts as lost. */
 const MAX_FRUITLESS = 4;
-/** Wait after the first of them; it doubles. */
+/** The wait after the first such attempt; it doubles with each further one. */
 const RETRY_DELAY_MS = 250;
-/** What a server says when it is only busy: these are tried again. */
+/** The statuses of a server that is only busy: such requests are tried again. */
 const BUSY = [429, 502, 503, 504];
 
 export interface HttpOptions {
@@ -24,7 +24,10 @@ export function httpSource(baseUrl: string, options: HttpOptions = {}): Source {
   const base = new URL(baseUrl);
   if (!base.pathname.endsWith("/")) base.pathname += "/";
   const wire = new HttpWire(base, options);
-  /** Learnt from every Content-Range, so that asking for a size after a read costs nothing. */
+  /**
+   * The lengths of files, learnt from every Content-Range, so that asking for a size after a read
+   * costs nothing.
+   */
   const sizes = new Map<string, number>();
 
   return {
@@ -76,7 +79,7 @@ export function httpSource(baseUrl: string, options: HttpOptions = {}): Source {
   };
 }
 
-/** A failure that may pass, and what to say if it does not. */
+/** A failure that may be temporary; `outcome` is the error to throw if it is not. */
 class Passing extends Error {
   readonly outcome: MixtabError;
 
@@ -109,17 +112,18 @@ class HttpWire {
   }
 
   /**
-   * A 206 with bytes [begin, end), its body not yet read, and the file's length where the server
-   * says it.
+   * Asks for bytes [begin, end). Returns the 206 response, its body not yet read, and the file's
+   * length where the server tells it.
    */
   async range(file: string, begin: number, end: number, signal: AbortSignal | undefined) {
-    // no-store: the browser's cache would keep a second copy, and lets one request per URL wait for
-    // another.
+    // no-store, since the browser's cache would keep a second copy, and makes requests for one URL
+    // wait for each other.
     const headers = { Range: `bytes=${begin}-${end - 1}` };
     const response = await this.request(file, { headers, cache: "no-store" }, signal);
     if (isAbsent(response, file)) throw await discard(response, notFound(file));
     if (response.status !== 206) throw await discard(response, statusError(response, file));
-    // Either header may be hidden from a page of another origin; what can be seen must be right.
+    // CORS may hide either header from a page of another origin; those that can be seen must be
+    // right.
     const { range, length, encoding } = describe(response);
     if (encoding !== null && encoding !== "identity")
       throw await discard(response, noRange(file, `it answered in the encoding ${encoding}`));
@@ -146,7 +150,7 @@ class HttpWire {
     return Number(length);
   }
 
-  /** Repeats `work` while what fails may pass. */
+  /** Repeats `work` while its failures may be temporary. */
   async insist<T>(signal: AbortSignal | undefined, work: () => Promise<T>): Promise<T> {
     for (let fruitless = 1; ; fruitless++) {
       try {
@@ -157,7 +161,10 @@ class HttpWire {
     }
   }
 
-  /** Waits before the next attempt; throws what cannot pass, or did not. */
+  /**
+   * Waits before the next attempt. Throws if the failure is not temporary, or if there were too
+   * many attempts in a row.
+   */
   async pause(error: unknown, fruitless: number, signal: AbortSignal | undefined): Promise<void> {
     if (!(error instanceof Passing)) throw error;
     if (fruitless >= MAX_FRUITLESS) throw error.outcome;
@@ -165,7 +172,10 @@ class HttpWire {
   }
 }
 
-/** The pieces of a body that must be `bytes` long; cancelled where it is not read to its end. */
+/**
+ * The pieces of a body that must be `bytes` bytes long. The body is cancelled if it is not read to
+ * its end.
+ */
 async function* bodyOf(response: Response, file: string, bytes: number, signal: AbortSignal | undefined) {
   const reader = response.body?.getReader();
   if (!reader) throw noRange(file, "its answer has no body");
@@ -188,7 +198,7 @@ async function* bodyOf(response: Response, file: string, bytes: number, signal: 
   }
 }
 
-/** Cancels a body that nobody wants, which frees its connection, and hands `outcome` on. */
+/** Cancels a body that nobody wants, which frees its connection, and returns `outcome`. */
 async function discard<T>(response: Response, outcome: T): Promise<T> {
   await response.body?.cancel().catch(() => {});
   return outcome;
@@ -200,7 +210,10 @@ const describe = ({ headers }: Response) => ({
   encoding: headers.get("Content-Encoding"),
 });
 
-/** 404, or the page that single-page servers send instead. */
+/**
+ * Whether there is no such file: 404, 410, or a page of HTML, which servers of single-page apps
+ * send instead.
+ */
 function isAbsent(response: Response, file: string): boolean {
   if (response.status === 404 || response.status === 410) return true;
   const isPage = /^text\/html\b/i.test(response.headers.get("Content-Type") ?? "");
@@ -229,7 +242,7 @@ function noRange(file: string, what: string): MixtabError {
   );
 }
 
-/** A connection that broke; the signal's own reason where that was why. */
+/** The error for a connection that broke; the signal's reason if the signal aborted it. */
 function cut(file: string, cause: unknown, signal: AbortSignal | undefined): unknown {
   if (signal?.aborted) return signal.reason;
   const next = "Check the network (and, for another origin, that the server allows it: CORS), then load again.";

@@ -41,7 +41,7 @@ export async function openFiles(source: Source, signal?: AbortSignal): Promise<M
   );
   const shards = new Map<string, ReadonlyMap<string, TensorEntry>>();
   for (const [index, file] of files.entries()) {
-    // A tensor that lies in two files is the one that the index means.
+    // If a tensor lies in two files, the one that the index names counts.
     const tensors = [...headers[index]!.tensors].filter(([name]) => (weightMap?.get(name) ?? file) === file);
     shards.set(file, new Map(tensors));
   }
@@ -53,7 +53,7 @@ export async function openFiles(source: Source, signal?: AbortSignal): Promise<M
 async function readHeader(source: Source, file: string, indexed: boolean, signal: AbortSignal) {
   try {
     const first8 = await readRange(source, file, 0, 8, signal);
-    const fileBytes = await source.size(file, signal); // already known to a source that is remote
+    const fileBytes = await source.size(file, signal); // a remote source has learnt it from the read above
     const length = headerBytes(first8, fileBytes);
     const bytes = concatenate([first8, await readRange(source, file, 8, length, signal)]);
     return { bytes, tensors: parseSafetensorsHeader(bytes, fileBytes).tensors };
@@ -83,7 +83,7 @@ function readIndex(text: string): Map<string, string> {
   return map as Map<string, string>;
 }
 
-/** A file of the folder or below: the index must not lead elsewhere. */
+/** Whether a name is that of a file in the folder or below: the index must not lead elsewhere. */
 function isPlainName(file: unknown): file is string {
   return typeof file === "string" && /^[\w. -]+(\/[\w. -]+)*$/.test(file) && !/(^|\/)\.+(\/|$)/.test(file);
 }
@@ -104,7 +104,7 @@ function badJson(file: string, what: string, cause?: unknown): MixtabError {
   );
 }
 
-/** All of them at once; the first failure stops the others. */
+/** Reads all files at once; the first failure stops the others. */
 async function allOrNone<T>(
   files: readonly string[],
   signal: AbortSignal | undefined,

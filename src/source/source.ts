@@ -1,13 +1,13 @@
 import { MixtabError } from "../base/errors.ts";
 
 /**
- * Where bytes come from: a folder of files, by name. Each speaker (http, directory, memory) says
- * how.
+ * Where bytes come from: a folder of files, by name. There is one implementation each for http, a
+ * directory and files in memory.
  */
 export interface Source {
   /** For people and for store keys: a URL, a path, "memory". */
   readonly name: string;
-  /** Whether its bytes come over a network, so that a store is worth while. */
+  /** Whether its bytes come over a network, so that it is worth keeping them in a store. */
   readonly remote: boolean;
   /** A small file as a whole; undefined if there is none of that name. */
   text(file: string, signal?: AbortSignal): Promise<string | undefined>;

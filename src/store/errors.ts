@@ -1,12 +1,12 @@
 import { MixtabError } from "../base/errors.ts";
 
 /**
- * What a failed write of `bytes` bytes is to the user: quota where the browser has no more room,
- * else store.
+ * The error that the user sees for a failed write of `bytes` bytes: quota where the browser has no
+ * more room, else store.
  */
 export async function writeError(place: string, bytes: number, cause: unknown): Promise<MixtabError> {
   if (nameOf(cause) !== "QuotaExceededError") return storeError(place, cause);
-  // The quota itself is not worth saying: Chromium reports another than it enforces.
+  // The message leaves out the quota, since Chromium reports another than it enforces.
   const { usage } = (await globalThis.navigator?.storage?.estimate().catch(() => undefined)) ?? {};
   const beside = usage === undefined ? "" : ` beside the ${usage} that are kept`;
   return new MixtabError(
@@ -17,8 +17,8 @@ export async function writeError(place: string, bytes: number, cause: unknown): 
 }
 
 /**
- * What any other failure of the browser's `place` ("database", "private file system") is to the
- * user.
+ * The error that the user sees for any other failure of the browser's `place` ("database", "private
+ * file system").
  */
 export function storeError(place: string, error: unknown): MixtabError {
   if (error instanceof MixtabError) return error;
@@ -35,7 +35,7 @@ export function storeError(place: string, error: unknown): MixtabError {
   );
 }
 
-/** The error of whoever uses a store that was closed. */
+/** The error for any use of a store that was closed. */
 export const closedError = () => new MixtabError("closed", "The store was closed. Open the model again.");
 
 /** The name by which the platform's errors are told apart. */

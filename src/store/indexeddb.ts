@@ -10,7 +10,10 @@ const PLACE = "database";
 /** How long a tab with another version may take to let go of the database. */
 const BLOCKED_MS = 10_000;
 
-/** A Blob, since an ArrayBuffer inside a record is 3 to 4 times slower to read (Chromium). */
+/**
+ * A record as the database holds it: in a Blob, since an ArrayBuffer inside a record is 3 to 4
+ * times slower to read (Chromium).
+ */
 interface StoredRecord {
   readonly blob: Blob;
   readonly bytes: number;
@@ -36,8 +39,8 @@ export async function openIndexedDbStore(name = "mixtab"): Promise<Store> {
 class IndexedDbStore implements Store {
   private readonly name: string;
   /**
-   * Null before the first use and after another tab, or the browser, has taken the connection away:
-   * it is opened again on demand.
+   * Null before the first use, and after another tab or the browser has closed the connection; the
+   * next use opens it again.
    */
   private connection: Promise<Database> | null = null;
   private closed = false;
@@ -102,13 +105,19 @@ class IndexedDbStore implements Store {
     }
   }
 
-  /** What comes next may be another database: its records are not those that were read. */
+  /**
+   * Gives up the connection. The next one may lead to another database (if the site's data was
+   * deleted), so the records that were read count as unread.
+   */
   private lose(): void {
     this.connection = null;
     this.reader.forgetAll();
   }
 
-  /** Runs `work` on the connection; once more on a new one where it turns out to be gone. */
+  /**
+   * Runs `work` on the connection, and once more on a new one if the connection turns out to be
+   * closed.
+   */
   private async use<T>(work: (database: Database) => Promise<T>): Promise<T> {
     try {
       return await work(await this.database());
@@ -121,8 +130,8 @@ class IndexedDbStore implements Store {
 }
 
 /**
- * `onGone`: the connection no longer serves, because another tab needs a newer version, or the
- * browser ended it.
+ * Opens the database. `onGone` is called when the connection can no longer be used, because another
+ * tab needs a newer version or the browser ended it.
  */
 async function connect(name: string, onGone: () => void): Promise<Database> {
   return await new Promise((resolve, reject) => {
@@ -153,8 +162,8 @@ async function connect(name: string, onGone: () => void): Promise<Database> {
 }
 
 /**
- * One record, whole or not at all. A full quota aborts the transaction, which is what its `done`
- * reports.
+ * Writes one record, whole or not at all. If the quota is full the transaction aborts, and its
+ * `done` rejects.
  */
 async function write(database: Database, key: string, record: StoredRecord): Promise<void> {
   const transaction = database.transaction(RECORDS, "readwrite", { durability: "relaxed" });

@@ -9,8 +9,8 @@ export interface MemoryRecord {
 }
 
 /**
- * Records that last as long as `records` does. Behaves as IndexedDB does, copies and hashes
- * included, so that it can stand in for it.
+ * A store whose records last as long as the map `records`. It behaves as the IndexedDB store does,
+ * copies and hashes included, so that it can stand in for that.
  */
 export function memoryStore(records: Map<string, MemoryRecord> = new Map()): Store {
   const keysWith = (prefix: string) => [...records.keys()].filter((key) => key.startsWith(prefix)).sort();

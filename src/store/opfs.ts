@@ -8,14 +8,18 @@ import { openTrailer, TRAILER_BYTES, trailer } from "./trailer.ts";
 import { type MovableFile, writeFile } from "./write_file.ts";
 
 const PLACE = "private file system";
-/** Another tab that has just this file in hand lets go of it within a write's time. */
+/**
+ * How often to try, and how long to wait in between, while another tab uses a file. It needs the
+ * file no longer than a write takes.
+ */
 const TRIES = 40;
 const PAUSE_MS = 25;
 
 /**
- * Opens a store of files in the origin private file system, shared by all tabs of an origin: a
- * record is a file, its bytes before a trailer with length and hash. It is written under another
- * name and moved. Errors: store, where the browser has none or refuses.
+ * Opens a store of files in the origin private file system, shared by all tabs of an origin. A
+ * record is a file: its bytes, then a trailer with their length and hash. A file is written under
+ * another name and then moved, so that nobody finds half a record. Errors: store, where the browser
+ * has no such file system or refuses.
  */
 export async function openOpfsStore(name = "mixtab"): Promise<Store> {
   if (typeof FileSystemFileHandle === "undefined" || !("move" in FileSystemFileHandle.prototype))
@@ -87,7 +91,10 @@ class OpfsStore implements Store {
     this.reader.forgetAll();
   }
 
-  /** Removes what writers have left that were cut off, unless somebody writes now. */
+  /**
+   * Removes the unfinished files of writers that were cut off, for example by closing a tab; does
+   * nothing while somebody writes.
+   */
   async clean(): Promise<void> {
     const root = await this.root();
     await withLock(this.lock, { mode: "exclusive", ifAvailable: true }, () => removeEntry(root, "writing"));
@@ -115,7 +122,7 @@ class OpfsStore implements Store {
       await writeFile(file, parts);
       const folder = await this.folder("records", path.folders);
       await patiently(async (again) => {
-        // Some browsers move a file over another, some want its place to be free.
+        // Some browsers move a file over another, others only to a name that is free.
         if (again) await removeEntry(folder, path.name).catch(() => {});
         await file.move(folder, path.name);
       });
@@ -130,7 +137,7 @@ class OpfsStore implements Store {
     await patiently(() => removeEntry(folder, name));
   }
 
-  /** Not kept: a person may delete the site's data meanwhile. */
+  /** Opens a folder anew each time, since a person may delete the site's data in between. */
   private async folder(kind: "records" | "writing", inner: readonly string[] = [], create = true) {
     let folder = await this.root();
     for (const name of [kind, ...inner]) folder = await folder.getDirectoryHandle(name, { create });
@@ -141,7 +148,10 @@ class OpfsStore implements Store {
     return await (await navigator.storage.getDirectory()).getDirectoryHandle(this.name, { create: true });
   }
 
-  /** Held by all who write, so that nobody takes their unfinished files for left over. */
+  /**
+   * The name of the lock that every writer holds, so that `clean` does not take unfinished files
+   * for leftovers.
+   */
   private get lock(): string {
     return `mixtab-opfs/${this.name}`;
   }
@@ -163,7 +173,7 @@ async function removeEntry(folder: FileSystemDirectoryHandle, name: string): Pro
   }
 }
 
-/** Does `work` again while another has the file in hand. */
+/** Repeats `work` while another tab uses the file. `again`: this is not the first try. */
 async function patiently(work: (again: boolean) => Promise<void>): Promise<void> {
   for (let tries = 1; ; tries++) {
     try {
@@ -176,7 +186,10 @@ async function patiently(work: (again: boolean) => Promise<void>): Promise<void>
   }
 }
 
-/** Does `work` under a Web Lock, or not at all where it is not to be had now. */
+/**
+ * Does `work` under a Web Lock; skips it if `options` ask for a lock that must be free and it is
+ * not.
+ */
 async function withLock(name: string, options: LockOptions, work: () => Promise<void>): Promise<void> {
   await navigator.locks.request(name, options, async (lock) => {
     if (lock) await work();

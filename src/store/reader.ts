@@ -4,36 +4,38 @@ import { nameOf } from "./errors.ts";
 import { blobSlices, SLICE_BYTES, type Slices } from "./slices.ts";
 import type { Accept } from "./store.ts";
 
-/** A record as it lies somewhere, to be read as often as one likes. */
+/** A record in a store. It can be opened for reading as often as one likes. */
 export interface Kept {
   readonly bytes: number;
   readonly sha256: string;
   open(): Slices;
 }
 
-/** A record in a Blob. Throws where it has another length. */
+/** A record in a Blob. Throws if the Blob is not `bytes` bytes long. */
 export function keptBlob(blob: Blob, bytes: number, sha256: string): Kept {
   if (blob.size !== bytes) throw new Error("the record has another length");
   return { bytes, sha256, open: () => blobSlices(blob) };
 }
 
-/** Where a reader's records lie. */
+/** Where a reader finds its records. */
 export interface Shelves {
-  /** undefined: absent. Throws where it is there and no record. */
+  /**
+   * The record of a key; undefined if there is none. Throws if what is there is not a whole record.
+   */
   find(key: string): Promise<Kept | undefined>;
   remove(key: string): Promise<void>;
 }
 
 /**
- * The reading half of every store: one session's knowledge of which records are right, and where
- * they lie.
+ * The reading half of every store. For the time of a session it remembers which records were
+ * verified and where they lie.
  */
 export class RecordReader {
   private readonly shelves: Shelves;
   private readonly sliceBytes: number;
   /**
-   * By key; `right` after the first read. Finding a record again costs as much as reading a
-   * megabyte of it.
+   * By key, what is known of the records that were read; `right` is set once the hash was verified.
+   * Finding a record again would cost as much as reading a megabyte of it.
    */
   private readonly entries = new Map<string, { right?: Kept }>();
 
@@ -50,7 +52,7 @@ export class RecordReader {
     const reached = await stream(known, this.sliceBytes, accept, signal);
     if (reached === known.bytes) return reached;
     this.forget(key);
-    if (reached === 0) return await this.readFirst(key, accept, signal); // another tab may have put it anew
+    if (reached === 0) return await this.readFirst(key, accept, signal); // another tab may have replaced it
     await this.shelves.remove(key).catch(() => {});
     return undefined;
   }
@@ -70,7 +72,7 @@ export class RecordReader {
     const bytes = await this.verify(key, entry);
     signal?.throwIfAborted();
     if (!bytes) return undefined;
-    const { length } = bytes; // which is gone once they are released
+    const { length } = bytes; // the length is 0 once the bytes are released
     if (length > 0) accept(0, bytes);
     return length;
   }
@@ -86,11 +88,11 @@ export class RecordReader {
       }
     } catch (error) {
       if (error instanceof MixtabError) throw error;
-      if (nameOf(error) === "AbortError") return undefined; // the connection went away, the record need not have
+      if (nameOf(error) === "AbortError") return undefined; // the connection was lost, not the record
     }
-    if (this.entries.get(key) !== entry) return undefined; // put anew since
+    if (this.entries.get(key) !== entry) return undefined; // it was put again meanwhile
     this.forget(key);
-    await this.shelves.remove(key).catch(() => {}); // else the next put overwrites it
+    await this.shelves.remove(key).catch(() => {}); // if that fails, the next put overwrites it
     return undefined;
   }
 }
@@ -106,8 +108,8 @@ async function whole(record: Kept): Promise<Uint8Array<ArrayBuffer>> {
 }
 
 /**
- * Resolves to how many bytes were accepted before the end, or before a slice that could not be
- * read.
+ * Gives a record to `accept` slice by slice. Resolves to how many bytes were accepted: all, or
+ * those before a slice that could not be read.
  */
 async function stream(record: Kept, sliceBytes: number, accept: Accept, signal?: AbortSignal): Promise<number> {
   const slices = record.open();

@@ -1,30 +1,31 @@
 /**
- * What a record is read in, and what the heap holds of it twice. Shorter slices and much longer
- * ones are read more slowly (bench/RESULTS.md). A multiple of 16, as what is written to a GPU's
- * buffer must be of 4.
+ * The length of the slices in which a record is read; two of them are in memory at most. Shorter
+ * slices and much longer ones are read more slowly (bench/RESULTS.md). It must be a multiple of 4,
+ * as WebGPU wants of writes to a buffer.
  */
 export const SLICE_BYTES = 4 * 1024 * 1024;
 
 /** Reads a record from its beginning, once. */
 export interface Slices {
-  /**
-   * The next `bytes` bytes, at least 1. Rejects where there are not so many. One call at a time.
-   */
+  /** The next `bytes` bytes, at least 1. Rejects if fewer are left. One call at a time. */
   next(bytes: number): Promise<Uint8Array<ArrayBuffer>>;
   /** Ends the reading; a call that is under way rejects. */
   close(): void;
 }
 
 /**
- * The slices of a Blob: from one stream where it fills memory of ours, since a Blob per slice costs
- * a round trip each (Chromium).
+ * The slices of a Blob. If the platform's streams can fill a buffer of ours, one stream serves all
+ * slices; else each slice is a Blob of its own, which costs a round trip each (Chromium).
  */
 export function blobSlices(blob: Blob): Slices {
   const reader = byobReader(blob);
   return reader ? streamed(reader) : cut(blob);
 }
 
-/** null: this platform's Blobs give streams of chunks of its own choice. */
+/**
+ * A reader that fills buffers of ours; null if this platform's Blobs give only streams of chunks of
+ * their own choice.
+ */
 function byobReader(blob: Blob): ReadableStreamBYOBReader | null {
   const stream = blob.stream();
   try {
@@ -36,8 +37,8 @@ function byobReader(blob: Blob): ReadableStreamBYOBReader | null {
 }
 
 /**
- * Readers in use. A pending read does not keep its stream alive in Chromium: a garbage collection
- * takes both where only they know of each other, and the read never ends.
+ * Readers in use. In Chromium a pending read does not keep its stream alive: if only stream and
+ * read refer to each other, the garbage collector takes both, and the read never ends.
  */
 const inUse = new Set<ReadableStreamBYOBReader>();
 
@@ -47,7 +48,7 @@ function streamed(reader: ReadableStreamBYOBReader): Slices {
     async next(bytes) {
       let slice = new Uint8Array(bytes);
       for (let got = 0; got < bytes; ) {
-        // Where `min` is not known the read ends sooner, hence the loop.
+        // A browser that does not know `min` may read fewer bytes, hence the loop.
         const { value } = await reader.read(slice.subarray(got), { min: bytes - got });
         if (!value?.length) throw new Error("the record ends too soon");
         slice = new Uint8Array(value.buffer);

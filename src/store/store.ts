@@ -1,22 +1,25 @@
-/** Takes bytes of a record that begin at `offset`; they are the taker's, who may release them. */
+/**
+ * Takes bytes of a record that begin at `offset`. They belong to the taker, who may release them.
+ */
 export type Accept = (offset: number, bytes: Uint8Array<ArrayBuffer>) => void;
 
 /**
  * Where bytes are kept between visits: records by key. A record is written whole or not at all,
- * with its SHA-256; what is read the first time in a session is checked against it.
+ * with its SHA-256; its first read in a session is checked against that.
  */
 export interface Store {
   /**
-   * Gives a record's bytes to `accept` in ascending slices: the first time in a session all at
-   * once, after their hash was found right, later SLICE_BYTES at a time, of which two are in memory
-   * at most. Resolves to the record's length; to undefined where it is absent, unreadable, or (then
-   * deleted first) not what its hash says: what was accepted of it is void then. Rejects with the
-   * signal's reason when aborted, and with what `accept` throws. Errors: store, closed.
+   * Gives a record's bytes to `accept` in ascending order. The first read in a session gives all at
+   * once, after their hash was found right; later reads give SLICE_BYTES at a time, of which two
+   * are in memory at most. Resolves to the record's length. Resolves to undefined if the record is
+   * absent, cannot be read, or does not match its hash (it is deleted then); whatever was accepted
+   * of it is then void. Rejects with the signal's reason when aborted, and with what `accept`
+   * throws. Errors: store, closed.
    */
   read(key: string, accept: Accept, signal?: AbortSignal): Promise<number | undefined>;
   /**
-   * The bytes must not change before it resolves. Errors: quota (the record is not there, nothing
-   * else is harmed), store, closed.
+   * Keeps a record. The bytes must not change before the promise resolves. Errors: quota (then this
+   * record is not kept, and no other is harmed), store, closed.
    */
   put(key: string, bytes: Uint8Array<ArrayBuffer>): Promise<void>;
   /**
@@ -29,7 +32,7 @@ export interface Store {
   close(): void;
 }
 
-/** A record in one piece, for those that are small; undefined as with {@link Store.read}. */
+/** Reads a small record in one piece; undefined as with {@link Store.read}. */
 export async function readWhole(store: Store, key: string): Promise<Uint8Array<ArrayBuffer> | undefined> {
   const slices: Uint8Array<ArrayBuffer>[] = [];
   const length = await store.read(key, (_, bytes) => {

@@ -1,7 +1,7 @@
 /** Length (8 bytes, little-endian) and SHA-256 (32 bytes) of the record before them. */
 export const TRAILER_BYTES = 40;
 
-/** What a record of `bytes` bytes with this hash, in hex, ends in as a file. */
+/** The trailer of the file that holds a record of `bytes` bytes; `sha256` in hex. */
 export function trailer(bytes: number, sha256: string): Uint8Array<ArrayBuffer> {
   const view = new DataView(new ArrayBuffer(TRAILER_BYTES));
   view.setBigUint64(0, BigInt(bytes), true);
@@ -9,7 +9,7 @@ export function trailer(bytes: number, sha256: string): Uint8Array<ArrayBuffer> 
   return new Uint8Array(view.buffer);
 }
 
-/** What a trailer says. Throws where it is not a whole one. */
+/** Reads a trailer. Throws if it is not TRAILER_BYTES long. */
 export function openTrailer(trailer: Uint8Array<ArrayBuffer>): { bytes: number; sha256: string } {
   if (trailer.length !== TRAILER_BYTES) throw new Error("the file is too short for a record");
   const hash = Array.from(trailer.subarray(8), (byte) => byte.toString(16).padStart(2, "0"));

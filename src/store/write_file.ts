@@ -1,8 +1,11 @@
-/** A file of the origin private file system, with what the types of pages lack. */
+/**
+ * A file of the origin private file system, with the methods that TypeScript's types of a page
+ * leave out.
+ */
 export interface MovableFile extends FileSystemFileHandle {
-  /** Over a file of that name where the browser allows it. */
+  /** Moves the file, over a file of that name where the browser allows it. */
   move(folder: FileSystemDirectoryHandle, name: string): Promise<void>;
-  /** In dedicated workers only. */
+  /** Exists in dedicated workers only. */
   createSyncAccessHandle?(): Promise<SyncAccess>;
 }
 
@@ -21,7 +24,10 @@ export async function writeFile(file: MovableFile, parts: readonly Uint8Array<Ar
   else await writeStream(await file.createWritable(), parts);
 }
 
-/** Quicker than the stream, and the only way in Safari before 26. */
+/**
+ * Writes with the synchronous access of workers: quicker than the stream, and the only way in
+ * Safari before 26.
+ */
 function writeAtOnce(access: SyncAccess, parts: readonly Uint8Array<ArrayBuffer>[]): void {
   try {
     let at = 0;

@@ -13,7 +13,7 @@ import type {
 } from "../engine/api.ts";
 import { type Answer, type Call, fromWire } from "./protocol.ts";
 
-/** What a call listens to until it settles. */
+/** The callbacks of a call that has not settled. */
 interface Listener {
   resolve(value: unknown): void;
   reject(error: unknown): void;
@@ -82,7 +82,10 @@ interface Asking {
   readonly onProgress?: EngineOptions["onProgress"];
   readonly onChunk?: (chunk: ChatCompletionChunk) => void;
   readonly onStream?: () => void;
-  /** The signal and progress matter beyond the answer. */
+  /**
+   * Whether signal and progress stay in use after the answer, as those of "open" do: they serve the
+   * background fill.
+   */
   readonly lasting?: boolean;
 }
 
@@ -126,7 +129,7 @@ class WorkerWire {
     }
   }
 
-  /** Stops the worker; what still waits for it rejects with `reason`. */
+  /** Stops the worker; calls that still wait reject with `reason`. */
   end(reason: unknown): void {
     if (this.ended) return;
     this.ended = reason;
@@ -145,7 +148,7 @@ class WorkerWire {
   }
 }
 
-/** What arrives, kept until it is asked for. */
+/** Keeps items that arrive until the reader asks for them. */
 class Queue<T> {
   private readonly items: T[] = [];
   private state: "open" | "ended" | { readonly error: unknown } = "open";
@@ -166,7 +169,7 @@ class Queue<T> {
     this.wake();
   }
 
-  /** `abandoned`: called when the reader leaves before the end. */
+  /** The items, as they arrive. `abandoned` is called when the reader leaves before the end. */
   async *drain(abandoned: () => void): AsyncGenerator<T, void> {
     try {
       while (true) {

@@ -14,11 +14,11 @@ export type Answer =
   | { readonly id: number; readonly kind: "result"; readonly value: unknown }
   | { readonly id: number; readonly kind: "error"; readonly error: WireError }
   | { readonly id: number; readonly kind: "progress"; readonly progress: Progress }
-  /** A stream has begun: what comes are chunks, then a result. */
+  /** A stream has begun: chunks follow, then a result. */
   | { readonly id: number; readonly kind: "stream" }
   | { readonly id: number; readonly kind: "chunk"; readonly chunk: ChatCompletionChunk };
 
-/** The options that can be sent: all but functions and signals. */
+/** The options that can be sent in a message: all but functions and signals. */
 export type WorkerOptions = Omit<EngineOptions, "onProgress" | "signal">;
 
 export interface WireError {

@@ -45,7 +45,7 @@ export function multiply(matrix: Float32Array, x: Float32Array, y: Float32Array,
   }
 }
 
-/** In place; maximum subtracted. */
+/** Softmax in place; the maximum is subtracted first, so that exp does not overflow. */
 export function softmax(values: Float64Array): Float64Array {
   let largest = -Infinity;
   for (const value of values) largest = Math.max(largest, value);
@@ -55,7 +55,7 @@ export function softmax(values: Float64Array): Float64Array {
   return values;
 }
 
-/** The `count` largest, best first; ties to the lowest index. */
+/** The indices of the `count` largest values, best first; ties to the lowest index. */
 export function topOf(values: Float32Array, count: number): number[] {
   return Array.from(values.keys())
     .sort((a, b) => values[b]! - values[a]! || a - b)

@@ -4,7 +4,7 @@ import { type Bucket, type Form, NONE, type Plan, type Report } from "../ops.ts"
 import type { State } from "./tensors.ts";
 import type { CpuRecorder } from "./verbs.ts";
 
-/** A plan that runs what was recorded. `pause`: called after each run. */
+/** A plan that runs the recorded instructions. `pause` is called after each run. */
 export function makePlan(
   state: State,
   form: Form,

@@ -1,7 +1,7 @@
 import { uniform } from "../../base/hash.ts";
 import type { Sampling } from "../ops.ts";
 
-/** The id that `sampling` draws for the place `position`. */
+/** Draws the id of the token that will sit at `position`. */
 export function draw(logits: Float32Array, { temperature, topK, topP, seed }: Sampling, position: number): number {
   if (temperature === 0) return logits.reduce((best, logit, id) => (logit > logits[best]! ? id : best), 0);
   const order = Float32Array.from(logits).sort().reverse();

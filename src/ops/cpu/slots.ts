@@ -7,7 +7,7 @@ import { NONE, type Slots } from "../ops.ts";
 export interface CpuSlots extends Slots {
   readonly table: Uint32Array;
   readonly owners: Uint32Array;
-  /** What lies in a slot, decoded on first use. */
+  /** The expert that lies in a slot, decoded on first use. */
   expert(slot: number, layout: ExpertLayout): Expert;
 }
 

@@ -4,7 +4,10 @@ import { type CpuSlots, makeSlots } from "./slots.ts";
 import type { CpuCache, CpuWeight, State } from "./tensors.ts";
 import { CpuRecorder } from "./verbs.ts";
 
-/** A thread that computes must let messages in now and then, an abort for one. */
+/**
+ * How often a computing thread lets the event loop run, so that messages (an abort, for example)
+ * get through.
+ */
 const YIELD_EVERY_MS = 30;
 
 /** The reference speaker. Needs nothing but memory: about 12 bytes per 4-bit weight in use. */

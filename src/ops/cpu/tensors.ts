@@ -13,7 +13,7 @@ export interface CpuWeight extends Weight {
 }
 
 export interface CpuCache extends Cache {
-  /** [ring, width], as `values`. */
+  /** [ring, width], like `values`. */
   readonly keys: Float32Array;
   readonly values: Float32Array;
 }
@@ -31,7 +31,10 @@ export interface State {
 /** One recorded piece of work. */
 export interface Instruction {
   readonly run: (step: Step) => void;
-  /** Runs although the stall word is set: it serves the pairs just resolved. */
+  /**
+   * Whether it runs even if the stall word is set, as the experts' products do: they serve the
+   * pairs that were just resolved.
+   */
   readonly underStall: boolean;
 }
 

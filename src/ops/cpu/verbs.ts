@@ -27,10 +27,13 @@ import { type CpuCache, type CpuTensor, floats, type Instruction, numbersOf, typ
 
 /** The routes of a step, by pair = t * A + rank. */
 interface CpuRoutes extends Routes {
-  /** Expert of a pair, and its weight. */
+  /** By pair, its expert and that expert's weight. */
   readonly chosen: Uint32Array;
   readonly weights: Float32Array;
-  /** Bits per expert: chosen in this step; served in this pass or an earlier one. */
+  /**
+   * Bits per expert: `used` those chosen in this step, `done` those served in this pass or an
+   * earlier one.
+   */
   readonly used: Uint32Array;
   readonly done: Uint32Array;
 }
@@ -50,7 +53,7 @@ export class CpuRecorder implements Ops {
   private readonly bucket: number;
   private readonly taps: Taps;
 
-  /** No two plans share memory here, so it does not matter which chunk a plan is for. */
+  /** `chunk` of the options is ignored: here no two plans share memory. */
   constructor(state: State, bucket: number, { taps = "none", ahead = 0 }: RecordOptions) {
     this.state = state;
     this.bucket = bucket;
@@ -281,8 +284,8 @@ export class CpuRecorder implements Ops {
   }
 
   /**
-   * No tensor's memory is used twice here, so a tap needs no copy of its own; a step that stalls is
-   * tapped when it ends.
+   * Taps a tensor. It needs no copy, since no tensor's memory is reused here. `taps` reads it after
+   * the step has ended, also where the step stalled in between.
    */
   private keep(name: string, data: Float32Array | Uint32Array, width: number): void {
     this.tapped.set(name, { data, width });
@@ -298,7 +301,7 @@ export class CpuRecorder implements Ops {
     this.instructions.push({ run, underStall });
   }
 
-  /** A verb that makes each row of its result from the same row of x. */
+  /** Records a verb that makes each row of its result from the same row of x. */
   private each(
     x: Tensor,
     width: number,

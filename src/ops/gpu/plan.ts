@@ -5,7 +5,7 @@ import { type Mark, NONE, type Plan, type Report } from "../ops.ts";
 import type { Shared } from "./shared.ts";
 import type { GpuRecorder } from "./verbs.ts";
 
-/** A plan that replays what was recorded. */
+/** A plan that replays the recorded dispatches. */
 export function makePlan({ device, pipelines, arena, lasting, rebinds, runner }: Shared, recorder: GpuRecorder): Plan {
   const { form, bucket, chunk, routed, resolves, combines, sampleAt, kept, setWords, recording } = recorder;
   const dispatches = recording.link(device, pipelines, arena, lasting(chunk).arena);
@@ -16,8 +16,8 @@ export function makePlan({ device, pipelines, arena, lasting, rebinds, runner }:
   });
 
   /**
-   * The sets of the layers that the step has routed by now; of the others, the words are an older
-   * step's.
+   * The sets of the layers that the step has routed so far; empty sets for the others, whose words
+   * in the report are left over from an older step.
    */
   const setsOf = ({ began, stall, sets }: DecodedReport, to: Mark) => {
     const isRouted = (index: number) => began && resolves[index]! <= to && (stall === NONE || index <= stall);

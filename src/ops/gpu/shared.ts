@@ -8,28 +8,28 @@ import { routesLayout } from "../../kernels/routes.ts";
 export interface Shared {
   readonly device: Device;
   readonly pipelines: Pipelines;
-  /** What lives between two marks only. */
+  /** The memory of activations that live between two cuts only. */
   readonly arena: Arena;
   readonly runner: Runner;
-  /** By chunk of a segment, what outlives a stall. */
+  /** The memory that must outlive a stall, by chunk of a segment. */
   lasting(chunk: number): Lasting;
-  /** Called when slots lie in other buffers than before. */
+  /** To be called when the slots lie in other buffers than before. */
   readonly rebinds: Set<() => void>;
   readonly lastingBytes: number;
-  /** A buffer beside weights, caches, slots and arena. */
+  /** Makes a buffer for anything but weights, caches, slots and arena: for routes and taps. */
   extra(label: string, bytes: number, usage: GPUBufferUsageFlags): GPUBuffer;
 }
 
 export interface Lasting {
   readonly arena: Arena;
   /**
-   * The routes of E experts, A per token: no part of the arena, since a later layer's `resolve`
-   * writes its own.
+   * The buffer for the routes of E experts, A per token. It must not come from the arena: while one
+   * layer stalls, the `resolve` of later layers still runs and writes to their routes.
    */
   routes(experts: number, top: number): GPUBuffer;
 }
 
-/** `count`: told of bytes beside weights, caches, slots and arena. */
+/** `count` is told the bytes of every buffer that `extra` makes. */
 export function share(device: Device, count: (bytes: number) => void): Shared {
   const extra = (label: string, bytes: number, usage: GPUBufferUsageFlags) => {
     const buffer = device.buffer(label, bytes, usage);

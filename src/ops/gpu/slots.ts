@@ -4,24 +4,25 @@ import type { Device } from "../../gpu/device.ts";
 import type { Place } from "../../gpu/recording.ts";
 import { NONE, type Slots } from "../ops.ts";
 
-/** More than this the expert kernels cannot bind. */
+/** The expert kernels cannot bind more pages than this. */
 const MAX_PAGES = 4;
 
 /** Slots that kernels can bind. */
 export interface GpuSlots extends Slots {
   /** What `resolve.wgsl` reads. */
   readonly directory: GPUBuffer;
-  /** Of all pages together. */
+  /** Bytes of all pages together. */
   readonly pageBytes: number;
-  /** What the kernels bind as that page; absent ones are another. */
+  /** The buffer that the kernels bind as that page. For pages that do not exist it is page 0. */
   page(index: number): Place;
 }
 
 /**
- * Slots of `bytes` each, in up to four buffers ("pages"), and the directory: slots, slots per page,
- * words per slot, 0, then the table [layers, experts] and the owner of each slot. `experts`: of
- * each layer. All pages but the last are full; a page is as large as a quarter of all experts, or
- * as the device allows. `onResize`: plans must bind the pages anew. Errors: out-of-memory.
+ * Makes slots of `bytes` each, in up to four buffers ("pages"), and the directory. The words of the
+ * directory are: number of slots, slots per page, words per slot, 0, then the table [layers,
+ * experts] and the owner of each slot. `experts`: E of each layer. A page has room for a quarter of
+ * all experts, or for as many as the device allows in a buffer; all pages but the last are full.
+ * `onResize` is called when plans must bind the pages anew. Errors: out-of-memory.
  */
 export function makeSlots(
   device: Device,
@@ -36,7 +37,7 @@ export function makeSlots(
   const most = Math.min(perPage * MAX_PAGES, all);
   const { queue } = device.gpu;
   const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_DST | GPUBufferUsage.COPY_SRC;
-  /** Slots of each page, of `total`. */
+  /** How many slots each page has if there are `total`. */
   const split = (total: number) =>
     Array.from({ length: Math.ceil(total / perPage) }, (_, page) => Math.min(perPage, total - page * perPage));
   check(count);

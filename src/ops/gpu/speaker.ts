@@ -8,9 +8,12 @@ import { GpuRecorder } from "./verbs.ts";
 
 /** A speaker on the GPU. */
 export interface GpuSpeaker extends Speaker {
-  /** Names of the kernels that pipelines were made of. */
+  /** Names of the kernels for which pipelines were made. */
   readonly kernels: ReadonlySet<string>;
-  /** Throws what has gone wrong on the device and was not thrown by a run: nothing, or a bug. */
+  /**
+   * Waits for the GPU, then throws an error of the device that no run has thrown. There should be
+   * none: any is a bug.
+   */
   check(): Promise<void>;
 }
 

@@ -1,6 +1,6 @@
 /**
- * The speed of each verb, in the order of ops.ts: it records the kernel of its name. What a
- * dispatch reads and writes is in the shaders; what it means is in ops/cpu.
+ * How the GPU does each verb, in the order of ops.ts: it records the kernel of the same name. What
+ * a dispatch reads and writes is in the shaders; what it means is in ops/cpu.
  */
 import { assert } from "../../base/assert.ts";
 import { wordsOf } from "../../base/bits.ts";
@@ -50,10 +50,10 @@ import type { Shared } from "./shared.ts";
 import type { GpuSlots } from "./slots.ts";
 import { bufferOf, type GpuCache, type GpuRoutes, type GpuTensor, memoryOf } from "./tensors.ts";
 
-/** Tokens that a workgroup of `attend_many` serves, positions that one of `attend_one` does. */
+/** Tokens per workgroup of `attend_many`; key positions per workgroup of `attend_one`. */
 const QUERIES = 4;
 const SPLIT = 256;
-/** `route_*` and `resolve` have a lane for each. */
+/** `route_*`, `resolve` and `guess` have one lane for each expert. */
 const MAX_EXPERTS = 256;
 
 export interface Tapped {
@@ -63,12 +63,12 @@ export interface Tapped {
   readonly type: "f32" | "u32";
 }
 
-/** Records what a model says. */
+/** Records the kernels of the verbs that a model calls. */
 export class GpuRecorder implements Ops {
   readonly form: Form;
   readonly bucket: Bucket;
   readonly recording = new Recording();
-  /** By MoE layer, its experts and where their set lies in the report. */
+  /** By MoE layer: E, and the word of the report's sets where its set of wanted experts begins. */
   readonly routed: { readonly experts: number; readonly at: number }[] = [];
   readonly resolves: Mark[] = [];
   readonly combines: Mark[] = [];
@@ -78,7 +78,7 @@ export class GpuRecorder implements Ops {
   readonly chunk: number;
   readonly ahead: number;
   sampleAt: Mark | null = null;
-  /** Words of the report's sets so far. */
+  /** How many words of the report's sets are taken so far. */
   setWords = 0;
 
   private readonly shared: Shared;
@@ -211,7 +211,7 @@ export class GpuRecorder implements Ops {
     const y = this.like(x);
     const operands = { x: rows, routes: buffer, y: memoryOf(y) };
     recording.dispatch(combine, { width: x.width, experts, top }, operands, this.grid(x, 1));
-    // What the experts read must be there after a stall too.
+    // The experts read x again when the step resumes after a stall, so x must live until here.
     recording.hold(memoryOf(x));
     recording.cut();
     this.combines.push(recording.mark);
@@ -296,13 +296,13 @@ export class GpuRecorder implements Ops {
     return x.rows === "last" ? 1 : this.bucket;
   }
 
-  /** Workgroups of 64 lanes, each of which makes `each` numbers of a row. */
+  /** The grid of workgroups of 64 lanes, where each lane makes `each` numbers of a row. */
   private grid(x: Tensor, each: number): [x: number, y: number] {
     return [Math.ceil(x.width / each / 64), this.rowsOf(x)];
   }
 }
 
-/** The override of the kernels that work on a tensor. */
+/** The value of the override `last` for kernels that work on x. */
 const last = (x: Tensor): number => Number(x.rows === "last");
 
 /** The kernel of `gate`. */
