@@ -19,14 +19,14 @@ const rows = await page.evaluate(async (tokens) => {
   ]) {
     const speaker = await gpuSpeaker();
     const shape = { layers, experts, top, window: null, stacked: true };
-    const { slots, library, say } = await toyModel(speaker, shape, { slots: layers * experts, contextLength: 256 });
+    const { slots, library, loaded } = await toyModel(speaker, shape, { slots: layers * experts, contextLength: 256 });
     for (let id = 0; id < layers * experts; id++) {
       const [layer, expert] = [Math.floor(id / experts), id % experts];
       await library.read(layer, expert, (offset, bytes) => slots.write(id, offset, bytes));
       slots.own(id, id);
       slots.map(layer, expert, id);
     }
-    const plan = speaker.record("one", 1, say, { ahead });
+    const plan = speaker.record("one", 1, loaded.say, { ahead });
     let readBytes = 0;
     let dispatches = 0;
     const { mapAsync } = GPUBuffer.prototype;
