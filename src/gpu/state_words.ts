@@ -12,7 +12,6 @@ export const STEP_BYTES = 4 * (IDS_AT + MAX_IDS);
  * The state begins with 4 words: stall word, token, finite, one unused. Then come the set of
  * pending experts and the sets of wanted and guessed ones.
  */
-export const HEAD_BYTES = 16;
 const PENDING_AT = 4;
 const SETS_AT = 12;
 /**

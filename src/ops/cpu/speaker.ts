@@ -10,7 +10,7 @@ import { CpuRecorder } from "./verbs.ts";
  */
 const YIELD_EVERY_MS = 30;
 
-/** The reference speaker. Needs nothing but memory: about 12 bytes per 4-bit weight in use. */
+/** The reference speaker. Needs nothing but memory: about 5 bytes per 4-bit weight in use, packed and decoded. */
 export function cpuSpeaker(): Speaker {
   const held = { weights: 0, caches: 0, arena: 0 };
   const pools: CpuSlots[] = [];

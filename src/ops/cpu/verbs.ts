@@ -163,6 +163,8 @@ export class CpuRecorder implements Ops {
     const { state, bucket } = this;
     const index = this.routed.length;
     const experts = logits.width;
+    assert(this.resolves.length === index, "a layer's routes are used before the next are made");
+    assert(logits.rows === "tokens" && top <= experts, "A of E experts can be chosen");
     const words = wordsOf(experts);
     const chosen = new Uint32Array(bucket * top);
     const weights = new Float32Array(bucket * top);
@@ -249,6 +251,7 @@ export class CpuRecorder implements Ops {
   }
 
   guess(logits: Tensor, rule: RoutingRule, { index, experts, top }: MoeLayer): void {
+    assert(this.bucket === 1, "a guess is made for one token");
     const { state } = this;
     const from = this.routed.length;
     const choose = chooseBy(rule, top);
