@@ -1,6 +1,7 @@
 import { MixtabError } from "../base/errors.ts";
 import { release } from "../base/release.ts";
 import type { Source } from "./source.ts";
+import { isOptional } from "./text_files.ts";
 
 /** Attempts in a row that bring no byte before a connection counts as lost. */
 const MAX_FRUITLESS = 4;
@@ -8,6 +9,8 @@ const MAX_FRUITLESS = 4;
 const RETRY_DELAY_MS = 250;
 /** The statuses of a server that is only busy: such requests are tried again. */
 const BUSY = [429, 502, 503, 504];
+/** The statuses of a file that is not shown, be it there or not. */
+const REFUSED = [401, 403];
 
 export interface HttpOptions {
   /** Default: the platform's. */
@@ -37,7 +40,9 @@ export function httpSource(baseUrl: string, options: HttpOptions = {}): Source {
     text: (file, signal) =>
       wire.insist(signal, async () => {
         const response = await wire.request(file, { cache: "no-cache" }, signal);
-        if (isAbsent(response, file)) return await discard(response, undefined);
+        // Buckets whose files may be read but not listed answer 403 for a file that is not there.
+        const withheld = REFUSED.includes(response.status) && isOptional(file);
+        if (withheld || isAbsent(response, file)) return await discard(response, undefined);
         if (!response.ok) throw await discard(response, statusError(response, file));
         return await response.text().catch((cause) => {
           throw cut(file, cause, signal);
@@ -227,10 +232,9 @@ function notFound(file: string): MixtabError {
 function statusError({ status }: Response, file: string): MixtabError | Passing {
   if (status === 200) return noRange(file, "it answered with the whole file (200 instead of 206)");
   if (status === 416) return noRange(file, "the file is shorter than it should be (416)");
-  const next =
-    status === 401 || status === 403
-      ? "The model may not exist, or be private or gated: check its name and licence page."
-      : "Try again later, or choose another address.";
+  const next = REFUSED.includes(status)
+    ? "The file is not there, or may not be read: check the model's address, and whether it is private or gated."
+    : "Try again later, or choose another address.";
   const error = new MixtabError("http", `The server answered ${status} for ${file}. ${next}`);
   return BUSY.includes(status) ? new Passing(error) : error;
 }

@@ -314,13 +314,23 @@ describe("text", () => {
     await expect(source().text("config.json")).rejects.toMatchObject({ code: "network" });
   });
 
-  it("of a refusing server is http with the number", async () => {
-    server.handler = (_, response) => response.writeHead(403).end();
-    await expect(source().text("config.json")).rejects.toMatchObject({
-      code: "http",
-      message: expect.stringMatching(/403.*gated/),
-    });
+  it.each([401, 403])("of an optional file that is answered with %i is undefined", async (status) => {
+    server.handler = (_, response) => response.writeHead(status).end();
+    for (const file of ["model.safetensors.index.json", "tokenizer_config.json", "chat_template.jinja"])
+      expect(await source().text(file)).toBeUndefined();
+    expect(server.requests.length).toBe(3);
   });
+
+  it.each(["config.json", "tokenizer.json"])(
+    "of %s that is refused is http, which names both reasons",
+    async (file) => {
+      server.handler = (_, response) => response.writeHead(403).end();
+      await expect(source().text(file)).rejects.toMatchObject({
+        code: "http",
+        message: expect.stringMatching(/403 for .*not there, or may not be read.*gated/),
+      });
+    },
+  );
 
   it("an abort ends it with the signal's reason", async () => {
     server.handler = () => {};
