@@ -202,6 +202,89 @@ describe("read", () => {
   });
 });
 
+/** Sends this much of every body, then nothing more, and counts the connections that are dropped. */
+const stallAfter = (bytes: number, dropped: { count: number }): Handler => {
+  return (request, response) => {
+    response.on("close", () => dropped.count++);
+    const [, begin, last] = /bytes=(\d+)-(\d+)/.exec(request.headers.range ?? "bytes=0-9")!.map(Number);
+    response.writeHead(request.headers.range ? 206 : 200, { "Content-Length": last! + 1 - begin! });
+    response.write(FILE.subarray(begin, begin! + bytes));
+  };
+};
+
+describe("deadlines", () => {
+  const hasty = () => httpSource(`${server.url}m`, { retryDelayMs: 1, stallMs: 60 });
+  const never: Handler = () => {};
+  const network = (message: RegExp) => ({ code: "network", message: expect.stringMatching(message) });
+
+  it("a body that stalls is asked for again from where it stood", async () => {
+    const dropped = { count: 0 };
+    server.handler = (request, response) =>
+      (server.requests.length < 3 ? stallAfter(20_000, dropped) : serve(files))(request, response);
+    expect(await readRange(hasty(), "a.bin", 5, 90_000)).toEqual(FILE.slice(5, 90_000));
+    const begins = server.requests.map((request) => Number(/bytes=(\d+)-/.exec(request)![1]));
+    expect(begins).toEqual([5, 20_005, 40_005]);
+    await expect.poll(() => dropped.count).toBe(2);
+  });
+
+  it("a request that is never answered is made again, for text, size and read", async () => {
+    for (const read of [
+      () => hasty().text("config.json"),
+      () => hasty().size("a.bin"),
+      () => readRange(hasty(), "a.bin", 0, 9),
+    ]) {
+      server.requests.length = 0;
+      server.handler = (request, response) => (server.requests.length < 2 ? never : serve(files))(request, response);
+      await read();
+      expect(server.requests.length).toBe(2);
+    }
+  });
+
+  it("a server that stays silent is network, which says what was waited for", async () => {
+    server.handler = never;
+    await expect(hasty().text("config.json")).rejects.toMatchObject(network(/0\.1 s for an answer about config\.json/));
+    await expect(hasty().size("a.bin")).rejects.toMatchObject(network(/an answer about a\.bin/));
+    await expect(readRange(hasty(), "a.bin", 0, 9)).rejects.toMatchObject(network(/an answer about a\.bin/));
+    expect(server.requests.length).toBe(6);
+  });
+
+  it("a text whose body stalls is read again from its start, and then network", async () => {
+    const dropped = { count: 0 };
+    server.handler = (request, response) =>
+      (server.requests.length < 2 ? stallAfter(4, dropped) : serve(files))(request, response);
+    expect(await hasty().text("config.json")).toBe('{"é":1}');
+    server.handler = stallAfter(4, dropped);
+    await expect(hasty().text("config.json")).rejects.toMatchObject(network(/more of config\.json, after 4 bytes/));
+    await expect.poll(() => dropped.count).toBe(3);
+  });
+
+  it("a size that is hidden, and HEAD not answered, is network", async () => {
+    server.handler = (request, response) =>
+      (request.method === "HEAD" ? never : serve(files, { hideTotal: true }))(request, response);
+    await expect(hasty().size("a.bin")).rejects.toMatchObject(network(/an answer about a\.bin/));
+  });
+
+  it("a server that sends a byte and stalls each time is given up too", async () => {
+    server.handler = stallAfter(1, { count: 0 });
+    await expect(readRange(hasty(), "a.bin", 0, 90)).rejects.toMatchObject(network(/more of a\.bin, after 1 bytes/));
+    expect(server.requests.length).toBe(8);
+  });
+
+  it("a slow body, and a reader who takes long, miss no deadline", async () => {
+    server.handler = (_, response) => {
+      response.writeHead(206, { "Content-Length": 8 });
+      let at = 0;
+      const more = () =>
+        at < 8 ? response.write(FILE.subarray(at, ++at), () => setTimeout(more, 20)) : response.end();
+      more();
+    };
+    expect(await readRange(hasty(), "a.bin", 0, 8)).toEqual(FILE.slice(0, 8));
+    server.handler = serve(files);
+    for await (const _ of hasty().read("a.bin", 0, 90_000)) await new Promise((later) => setTimeout(later, 100));
+    expect(server.requests.length).toBe(2);
+  });
+});
+
 function serveWhole(_: Parameters<Handler>[0], response: Parameters<Handler>[1]): void {
   response.writeHead(200, { "Content-Length": FILE.length }).end(FILE);
 }

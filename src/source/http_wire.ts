@@ -1,0 +1,138 @@
+import { release } from "../base/release.ts";
+import { cut, describe, discard, isAbsent, noRange, notFound, stalled, statusError } from "./http_answer.ts";
+import { Attempts } from "./http_attempts.ts";
+
+/** The wait after the first attempt that brought nothing; it doubles with each further one. */
+const RETRY_DELAY_MS = 250;
+/**
+ * The longest wait for the next byte, headers included: mobile networks are silent for some
+ * seconds when they change cells, and servers seldom think for longer than ten.
+ */
+const STALL_MS = 20_000;
+
+export interface HttpOptions {
+  /** Default: the platform's. */
+  readonly fetch?: typeof fetch;
+  readonly retryDelayMs?: number;
+  /** A request that brings no byte for so long is made again. Default: 20 s. */
+  readonly stallMs?: number;
+}
+
+/** An answer whose headers have come. */
+export interface Answer {
+  readonly response: Response;
+  /** The body's pieces, each valid until the next is asked for; cancelled if not read to its end. */
+  pieces(): AsyncGenerator<Uint8Array<ArrayBuffer>, void>;
+}
+
+/** Requests for files below a URL. */
+export class HttpWire {
+  private readonly base: URL;
+  private readonly fetch: typeof fetch;
+  private readonly retryDelayMs: number;
+  private readonly stallMs: number;
+
+  constructor(base: URL, options: HttpOptions) {
+    const { fetch = globalThis.fetch, retryDelayMs = RETRY_DELAY_MS, stallMs = STALL_MS } = options;
+    this.base = base;
+    this.fetch = (...request) => fetch(...request); // called as a method it throws "Illegal invocation"
+    this.retryDelayMs = retryDelayMs;
+    this.stallMs = stallMs;
+  }
+
+  /** One request; neither its headers nor any piece of its body is waited for longer than allowed. */
+  async request(file: string, init: RequestInit, signal: AbortSignal | undefined): Promise<Answer> {
+    const url = new URL(this.base);
+    url.pathname += file.split("/").map(encodeURIComponent).join("/");
+    const stop = new AbortController();
+    const each = signal ? AbortSignal.any([signal, stop.signal]) : stop.signal;
+    const { stallMs } = this;
+    // The wait ends by itself too, since not every platform ends a read that is aborted.
+    const inTime = <T>(work: Promise<T>, what: string) =>
+      new Promise<T>((resolve, reject) => {
+        const timer = setTimeout(() => {
+          const late = stalled(what, stallMs);
+          reject(late);
+          stop.abort(late);
+        }, stallMs);
+        work.then(resolve, reject).finally(() => clearTimeout(timer));
+      }).catch((cause) => {
+        throw cut(file, cause, signal);
+      });
+    const response = await inTime(this.fetch(url.href, { ...init, signal: each }), `an answer about ${file}`);
+
+    async function* pieces() {
+      const reader = response.body?.getReader();
+      if (!reader) return;
+      try {
+        for (let at = 0; ; ) {
+          const { done, value } = await inTime(reader.read(), `more of ${file}, after ${at} bytes of an answer`);
+          if (done) return;
+          at += value.length;
+          const piece = value as Uint8Array<ArrayBuffer>;
+          yield piece;
+          release(piece);
+        }
+      } finally {
+        await reader.cancel().catch(() => {});
+      }
+    }
+    return { response, pieces };
+  }
+
+  /**
+   * Asks for bytes [begin, end). Returns the 206 answer, its body not yet read, and the file's
+   * length where the server tells it.
+   */
+  async range(file: string, begin: number, end: number, signal: AbortSignal | undefined) {
+    // no-store, since the browser's cache would keep a second copy, and makes requests for one URL
+    // wait for each other.
+    const headers = { Range: `bytes=${begin}-${end - 1}` };
+    const answer = await this.request(file, { headers, cache: "no-store" }, signal);
+    const { response } = answer;
+    if (isAbsent(response, file)) throw await discard(response, notFound(file));
+    if (response.status !== 206) throw await discard(response, statusError(response, file));
+    // CORS may hide either header from a page of another origin; those that can be seen must be
+    // right.
+    const { range, length, encoding } = describe(response);
+    if (encoding !== null && encoding !== "identity")
+      throw await discard(response, noRange(file, `it answered in the encoding ${encoding}`));
+    const parts = range === null ? null : /^bytes (\d+)-(\d+)\/(\d+|\*)$/.exec(range);
+    const right = range === null || (parts && Number(parts[1]) === begin && Number(parts[2]) === end - 1);
+    if (!right || (length !== null && Number(length) !== end - begin))
+      throw await discard(
+        response,
+        noRange(
+          file,
+          `asked for bytes ${begin} to ${end - 1} it sent ${range ?? "bytes"}, ${length ?? "?"} bytes long`,
+        ),
+      );
+    const total = parts && parts[3] !== "*" ? Number(parts[3]) : undefined;
+    return { answer, total };
+  }
+
+  /** A file's length by HEAD, for servers that hide Content-Range. */
+  async length(file: string, signal: AbortSignal | undefined): Promise<number> {
+    const { response } = await this.request(file, { method: "HEAD", cache: "no-cache" }, signal);
+    if (!response.ok) throw statusError(response, file);
+    const { length, encoding } = describe(response);
+    if (length === null || encoding !== null) throw noRange(file, "it does not say how long the file is");
+    return Number(length);
+  }
+
+  /** Counts the attempts of one read. */
+  attempts(): Attempts {
+    return new Attempts(this.retryDelayMs);
+  }
+
+  /** Repeats `work` while its failures may be temporary. */
+  async insist<T>(signal: AbortSignal | undefined, work: () => Promise<T>): Promise<T> {
+    for (const attempts = this.attempts(); ; ) {
+      try {
+        return await work();
+      } catch (error) {
+        await attempts.again(error, false, signal);
+      }
+    }
+  }
+}
