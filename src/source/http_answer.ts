@@ -1,7 +1,10 @@
 import { MixtabError } from "../base/errors.ts";
 
-/** The statuses of a server that is only busy: such requests are tried again. */
-const BUSY = [429, 502, 503, 504];
+/**
+ * The statuses of a server that is only busy or in trouble: such requests are tried again. 520 to
+ * 524 are Cloudflare's, for a server behind it that does not answer.
+ */
+const BUSY = [429, 500, 502, 503, 504, 520, 521, 522, 523, 524];
 /** The statuses of a file that is not shown, be it there or not. */
 const REFUSED = [401, 403];
 
@@ -10,11 +13,14 @@ export class Passing extends Error {
   readonly outcome: MixtabError;
   /** Whether a deadline went by, so that the attempt was a long one. */
   readonly stalled: boolean;
+  /** How long the server asks to be left alone. */
+  readonly waitMs: number;
 
-  constructor(outcome: MixtabError, { stalled = false } = {}) {
+  constructor(outcome: MixtabError, { stalled = false, waitMs = 0 } = {}) {
     super(outcome.message);
     this.outcome = outcome;
     this.stalled = stalled;
+    this.waitMs = waitMs;
   }
 }
 
@@ -50,7 +56,15 @@ export function statusError(response: Response, file: string): MixtabError | Pas
     ? "The file is not there, or may not be read: check the model's address, and whether it is private or gated."
     : "Try again later, or choose another address.";
   const error = new MixtabError("http", `The server answered ${status} for ${file}. ${next}`);
-  return BUSY.includes(status) ? new Passing(error) : error;
+  return BUSY.includes(status) ? new Passing(error, { waitMs: retryAfterMs(response) }) : error;
+}
+
+/** `Retry-After`, which is a number of seconds or a date (RFC 9110, section 10.2.3); else 0. */
+function retryAfterMs({ headers }: Response): number {
+  const value = headers.get("Retry-After")?.trim() ?? "";
+  if (/^\d+$/.test(value)) return Number(value) * 1000;
+  const now = Date.parse(headers.get("Date") ?? "") || Date.now(); // this machine's clock may be wrong
+  return Math.max(0, Date.parse(value) - now) || 0;
 }
 
 export function noRange(file: string, what: string): MixtabError {

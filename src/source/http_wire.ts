@@ -120,14 +120,14 @@ export class HttpWire {
     return Number(length);
   }
 
-  /** Counts the attempts of one read. */
+  /** Counts the attempts of one read of weights. */
   attempts(): Attempts {
-    return new Attempts(this.retryDelayMs);
+    return new Attempts("weights", this.retryDelayMs);
   }
 
   /** Repeats `work` while its failures may be temporary. */
   async insist<T>(signal: AbortSignal | undefined, work: () => Promise<T>): Promise<T> {
-    for (const attempts = this.attempts(); ; ) {
+    for (const attempts = new Attempts("small", this.retryDelayMs); ; ) {
       try {
         return await work();
       } catch (error) {

@@ -1,5 +1,5 @@
 import fc from "fast-check";
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
 import { httpSource } from "../../../src/source/http.ts";
 import { readRange } from "../../../src/source/source.ts";
 import { type Handler, serve, TestServer } from "./server.ts";
@@ -65,13 +65,13 @@ describe("read", () => {
     expect(begins).toEqual([10, 30_010, 60_010]);
   });
 
-  it("gives up with network after four attempts in a row that brought nothing", async () => {
+  it("gives up with network after six attempts in a row that brought nothing", async () => {
     server.handler = (request, response) => {
       if (server.requests.length === 1) return cutAfter(5000)(request, response);
       response.destroy();
     };
     await expect(readRange(source(), "a.bin", 0, 90_000)).rejects.toMatchObject({ code: "network" });
-    expect(server.requests.slice(1)).toEqual(new Array(4).fill("GET /m/a.bin bytes=5000-89999"));
+    expect(server.requests.slice(1)).toEqual(new Array(6).fill("GET /m/a.bin bytes=5000-89999"));
   });
 
   it("gives up with network where nobody listens", async () => {
@@ -141,7 +141,7 @@ describe("read", () => {
     }
   });
 
-  it.each([401, 403, 500, 204])("%i is http with the number", async (status) => {
+  it.each([401, 403, 501, 204])("%i is http with the number", async (status) => {
     server.handler = (_, response) => response.writeHead(status).end();
     await expect(readRange(source(), "a.bin", 0, 1)).rejects.toMatchObject({
       code: "http",
@@ -150,12 +150,17 @@ describe("read", () => {
     expect(server.requests.length).toBe(1);
   });
 
-  it("a busy server is asked again, and is http where it stays busy", async () => {
+  const busy = [429, 500, 502, 503, 504, 520, 521, 522, 523, 524];
+  it.each(busy)("a server that answers %i is asked again, and it is http where it goes on", async (status) => {
     server.handler = (request, response) =>
-      server.requests.length < 3 ? response.writeHead(503).end() : serve(files)(request, response);
+      server.requests.length < 6 ? response.writeHead(status).end() : serve(files)(request, response);
     expect(await readRange(source(), "a.bin", 3, 9)).toEqual(FILE.slice(3, 9));
-    server.handler = (_, response) => response.writeHead(429).end();
-    await expect(readRange(source(), "a.bin", 0, 1)).rejects.toMatchObject({ code: "http" });
+    server.requests.length = 2;
+    expect(await source().text("config.json")).toBe('{"é":1}');
+    server.handler = (_, response) => response.writeHead(status).end();
+    const refusal = { code: "http", message: expect.stringContaining(String(status)) };
+    await expect(readRange(source(), "a.bin", 0, 1)).rejects.toMatchObject(refusal);
+    await expect(source().text("config.json")).rejects.toMatchObject(refusal);
   });
 
   it("a file that changes its length between two reads is refused", async () => {
@@ -271,17 +276,92 @@ describe("deadlines", () => {
   });
 
   it("a slow body, and a reader who takes long, miss no deadline", async () => {
+    const slow = () => httpSource(`${server.url}m`, { stallMs: 500 });
     server.handler = (_, response) => {
       response.writeHead(206, { "Content-Length": 8 });
       let at = 0;
       const more = () =>
-        at < 8 ? response.write(FILE.subarray(at, ++at), () => setTimeout(more, 20)) : response.end();
+        at < 8 ? response.write(FILE.subarray(at, ++at), () => setTimeout(more, 100)) : response.end();
       more();
     };
-    expect(await readRange(hasty(), "a.bin", 0, 8)).toEqual(FILE.slice(0, 8));
+    expect(await readRange(slow(), "a.bin", 0, 8)).toEqual(FILE.slice(0, 8));
     server.handler = serve(files);
-    for await (const _ of hasty().read("a.bin", 0, 90_000)) await new Promise((later) => setTimeout(later, 100));
+    for await (const _ of slow().read("a.bin", 0, 90_000)) await new Promise((later) => setTimeout(later, 600));
     expect(server.requests.length).toBe(2);
+  });
+});
+
+describe("waits", () => {
+  /** When requests come, in milliseconds of performance.now. */
+  const times: number[] = [];
+  const after = (count: number, status: number, headers: () => Record<string, string>): Handler => {
+    times.length = 0;
+    return (request, response) => {
+      times.push(performance.now());
+      if (times.length <= count) response.writeHead(status, headers()).end();
+      else serve(files)(request, response);
+    };
+  };
+  const gaps = () => times.slice(1).map((time, index) => time - times[index]!);
+
+  it("grow with each attempt that brings nothing", async () => {
+    server.handler = after(3, 503, () => ({}));
+    await readRange(httpSource(`${server.url}m`, { retryDelayMs: 40 }), "a.bin", 0, 9);
+    const [first, second, third] = gaps() as [number, number, number];
+    expect(first).toBeGreaterThan(35);
+    expect(second).toBeGreaterThan(75);
+    expect(third).toBeGreaterThan(155);
+  });
+
+  it.each([429, 503, 500])("are as long as the Retry-After of a %i says, in seconds", async (status) => {
+    server.handler = after(1, status, () => ({ "Retry-After": "1" }));
+    expect(await source().text("config.json")).toBe('{"é":1}');
+    expect(gaps()[0]).toBeGreaterThan(980);
+    server.handler = after(1, status, () => ({ "Retry-After": "1" }));
+    await readRange(source(), "a.bin", 0, 9);
+    expect(gaps()[0]).toBeGreaterThan(980);
+  });
+
+  it("last until the date of Retry-After, by the server's clock", async () => {
+    const at = (ms: number) => new Date(Date.now() - 3_600_000 + ms).toUTCString();
+    server.handler = after(1, 503, () => ({ Date: at(0), "Retry-After": at(2000) }));
+    await readRange(source(), "a.bin", 0, 9);
+    expect(gaps()[0]).toBeGreaterThan(980);
+    server.handler = after(1, 503, () => ({ "Retry-After": new Date(Date.now() - 9000).toUTCString() }));
+    await readRange(source(), "a.bin", 0, 9);
+    expect(gaps()[0]).toBeLessThan(900);
+  });
+
+  it("are a minute at most, and nonsense asks for none", async () => {
+    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+    try {
+      const asked = vi.fn<typeof fetch>(
+        async () => new Response(null, { status: 503, headers: { "Retry-After": "86400" } }),
+      );
+      const reading = readRange(httpSource(server.url, { fetch: asked }), "a.bin", 0, 9);
+      reading.catch(() => {});
+      await vi.advanceTimersByTimeAsync(59_900);
+      expect(asked).toHaveBeenCalledTimes(1);
+      await vi.advanceTimersByTimeAsync(200);
+      expect(asked).toHaveBeenCalledTimes(2);
+      await vi.advanceTimersByTimeAsync(240_000);
+      await expect(reading).rejects.toMatchObject({ code: "http" });
+    } finally {
+      vi.useRealTimers();
+    }
+    for (const value of ["soon", "-5", "1e9", ""]) {
+      server.handler = after(1, 503, () => ({ "Retry-After": value }));
+      await readRange(source(), "a.bin", 0, 9);
+      expect(gaps()[0]).toBeLessThan(900);
+    }
+  });
+
+  it("end with the signal's reason", async () => {
+    server.handler = after(9, 503, () => ({ "Retry-After": "60" }));
+    const reason = new Error("enough");
+    const stop = new AbortController();
+    setTimeout(() => stop.abort(reason), 50);
+    await expect(readRange(source(), "a.bin", 0, 9, stop.signal)).rejects.toBe(reason);
   });
 });
 
@@ -324,7 +404,7 @@ describe("read, wherever and however often it is cut", () => {
     return { fetch: fetchStub as typeof fetch, asked };
   }
 
-  it("gives the same bytes, each once, and network only after four fruitless attempts in a row", async () => {
+  it("gives the same bytes, each once, and network only after six fruitless attempts in a row", async () => {
     const cut = fc.record({ after: fc.oneof(fc.constant(0), fc.nat(BYTES)), clean: fc.boolean() });
     await fc.assert(
       fc.asyncProperty(fc.array(cut, { maxLength: 8 }), fc.integer({ min: 1, max: 99 }), async (cuts, pieceBytes) => {
@@ -338,7 +418,7 @@ describe("read, wherever and however often it is cut", () => {
           begins.push(at);
           fruitless = after === 0 ? fruitless + 1 : 0;
           at += after;
-          lost = fruitless === 4;
+          lost = fruitless === 6;
           if (lost || at >= BYTES) break;
         }
         const reading = readRange(source, "f", 0, BYTES);
