@@ -1,14 +1,14 @@
-import { cut, discard, isAbsent, isRefused, noRange, statusError } from "./http_answer.ts";
+import { cut, describe, discard, isAbsent, isRefused, noRange, statusError } from "./http_answer.ts";
 import { type Answer, type HttpOptions, HttpWire } from "./http_wire.ts";
 import type { Source } from "./source.ts";
-import { isOptional } from "./text_files.ts";
+import { checkTextBytes, isOptional, readText } from "./text_files.ts";
 
 export type { HttpOptions } from "./http_wire.ts";
 
 /**
  * Files below a URL, by Range requests (RFC 9110, section 14). Only 206 with exactly the bytes
  * asked for is accepted, so a server that ignores Range never sends a whole model. Errors:
- * not-found, no-range, http, network.
+ * not-found, no-range, http, network, too-large.
  */
 export function httpSource(baseUrl: string, options: HttpOptions = {}): Source {
   const base = new URL(baseUrl);
@@ -31,7 +31,12 @@ export function httpSource(baseUrl: string, options: HttpOptions = {}): Source {
         const absent = isAbsent(response, file) || (isRefused(response) && isOptional(file));
         if (absent) return await discard(response, undefined);
         if (!response.ok) throw await discard(response, statusError(response, file));
-        return await textOf(answer);
+        try {
+          checkTextBytes(file, Number(describe(response).length));
+          return await readText(file, answer.pieces());
+        } catch (error) {
+          throw await discard(response, error);
+        }
       }),
 
     size: (file, signal) =>
@@ -78,12 +83,4 @@ async function* exactly({ response, pieces }: Answer, file: string, bytes: numbe
     yield piece;
   }
   if (missing > 0) throw cut(file, undefined, signal);
-}
-
-/** A body as UTF-8. */
-async function textOf({ pieces }: Answer): Promise<string> {
-  const decoder = new TextDecoder();
-  let text = "";
-  for await (const piece of pieces()) text += decoder.decode(piece, { stream: true });
-  return text + decoder.decode();
 }

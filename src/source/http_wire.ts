@@ -1,3 +1,4 @@
+import { excerpt } from "../base/quote.ts";
 import { release } from "../base/release.ts";
 import { cut, describe, discard, isAbsent, noRange, notFound, stalled, statusError } from "./http_answer.ts";
 import { Attempts } from "./http_attempts.ts";
@@ -96,7 +97,7 @@ export class HttpWire {
     // right.
     const { range, length, encoding } = describe(response);
     if (encoding !== null && encoding !== "identity")
-      throw await discard(response, noRange(file, `it answered in the encoding ${encoding}`));
+      throw await discard(response, noRange(file, `it answered in the encoding ${excerpt(encoding)}`));
     const parts = range === null ? null : /^bytes (\d+)-(\d+)\/(\d+|\*)$/.exec(range);
     const right = range === null || (parts && Number(parts[1]) === begin && Number(parts[2]) === end - 1);
     if (!right || (length !== null && Number(length) !== end - begin))
@@ -104,7 +105,7 @@ export class HttpWire {
         response,
         noRange(
           file,
-          `asked for bytes ${begin} to ${end - 1} it sent ${range ?? "bytes"}, ${length ?? "?"} bytes long`,
+          `asked for bytes ${begin} to ${end - 1} it sent ${excerpt(range ?? "bytes")}, ${excerpt(length ?? "?")} bytes long`,
         ),
       );
     const total = parts && parts[3] !== "*" ? Number(parts[3]) : undefined;

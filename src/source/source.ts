@@ -9,7 +9,10 @@ export interface Source {
   readonly name: string;
   /** Whether its bytes come over a network, so that it is worth keeping them in a store. */
   readonly remote: boolean;
-  /** A small file as a whole; undefined if there is none of that name. */
+  /**
+   * A small file as a whole; undefined if there is none of that name. Errors: too-large, beyond the
+   * limit of its kind (text_files.ts).
+   */
   text(file: string, signal?: AbortSignal): Promise<string | undefined>;
   /** Length of a file in bytes. Errors: not-found. */
   size(file: string, signal?: AbortSignal): Promise<number>;

@@ -1,3 +1,4 @@
+import { gzipSync } from "node:zlib";
 import fc from "fast-check";
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
 import { httpSource } from "../../../src/source/http.ts";
@@ -494,6 +495,58 @@ describe("text", () => {
       });
     },
   );
+
+  it.each([
+    ["config.json", 4],
+    ["tokenizer_config.json", 4],
+    ["tokenizer.json", 64],
+    ["chat_template.jinja", 1],
+    ["model.safetensors.index.json", 32],
+  ])("of %s ends at %i MiB: what says that it is longer is refused unread", async (file, mib) => {
+    let close = () => {};
+    const closed = new Promise<void>((resolve) => {
+      close = resolve;
+    });
+    server.handler = (_, response) => {
+      response.on("close", close).writeHead(200, { "Content-Length": mib * 2 ** 20 + 1 });
+      response.write("{");
+    };
+    const refusal = { code: "too-large", message: expect.stringContaining(`${file} has ${mib * 2 ** 20 + 1} bytes`) };
+    await expect(source().text(file)).rejects.toMatchObject(refusal);
+    await closed;
+  });
+
+  it("that does not say its length is refused when it passes the limit, and the rest never sent", async () => {
+    let sent = 0;
+    let close = () => {};
+    const closed = new Promise<void>((resolve) => {
+      close = resolve;
+    });
+    server.handler = (_, response) => {
+      response.on("close", close).writeHead(200, { "Content-Encoding": "identity" });
+      const more = () => {
+        sent += 65536;
+        if (!response.destroyed) response.write(new Uint8Array(65536).fill(32), () => setTimeout(more));
+      };
+      more();
+    };
+    await expect(source().text("config.json")).rejects.toMatchObject({ code: "too-large" });
+    await closed;
+    expect(sent).toBeLessThan(16 * 2 ** 20);
+    expect(server.requests.length).toBe(1);
+  });
+
+  it("of exactly its limit is read", async () => {
+    server.handler = serve({ "m/config.json": new Uint8Array(4 * 2 ** 20).fill(32) });
+    expect((await source().text("config.json"))!.length).toBe(4 * 2 ** 20);
+  });
+
+  it("that a compressed body swells to is held to the limit too", async () => {
+    const body = gzipSync(new Uint8Array(300 * 2 ** 20));
+    server.handler = (_, response) =>
+      response.writeHead(200, { "Content-Encoding": "gzip", "Content-Length": body.length }).end(body);
+    await expect(source().text("config.json")).rejects.toMatchObject({ code: "too-large" });
+  });
 
   it("an abort ends it with the signal's reason", async () => {
     server.handler = () => {};
