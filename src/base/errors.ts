@@ -8,6 +8,7 @@ export type ErrorCode =
   | "http" // any other status
   | "no-range" // the server does not answer Range requests with 206
   | "network" // a connection that stays cut or silent
+  | "changed" // a file became another on the server while it was read
   | "too-large" // a text file beyond the limit of its kind
   | "bad-json"
   | "bad-safetensors"

@@ -1,5 +1,6 @@
 import { excerpt } from "../base/quote.ts";
 import { release } from "../base/release.ts";
+import { changed, FileVersions, versionOf } from "./file_versions.ts";
 import { cut, describe, discard, isAbsent, noRange, notFound, stalled, statusError } from "./http_answer.ts";
 import { Attempts } from "./http_attempts.ts";
 
@@ -32,6 +33,7 @@ export class HttpWire {
   private readonly fetch: typeof fetch;
   private readonly retryDelayMs: number;
   private readonly stallMs: number;
+  private readonly versions = new FileVersions();
 
   constructor(base: URL, options: HttpOptions) {
     const { fetch = globalThis.fetch, retryDelayMs = RETRY_DELAY_MS, stallMs = STALL_MS } = options;
@@ -81,9 +83,14 @@ export class HttpWire {
     return { response, pieces };
   }
 
+  /** A file's length, where an answer has told it: asking for it after a read costs nothing. */
+  knownLength(file: string): number | undefined {
+    return this.versions.of(file).total;
+  }
+
   /**
-   * Asks for bytes [begin, end). Returns the 206 answer, its body not yet read, and the file's
-   * length where the server tells it.
+   * Asks for bytes [begin, end). Returns the 206 answer, its body not yet read. Errors: changed,
+   * where it is not of the version that earlier answers were of.
    */
   async range(file: string, begin: number, end: number, signal: AbortSignal | undefined) {
     // no-store, since the browser's cache would keep a second copy, and makes requests for one URL
@@ -92,13 +99,21 @@ export class HttpWire {
     const answer = await this.request(file, { headers, cache: "no-store" }, signal);
     const { response } = answer;
     if (isAbsent(response, file)) throw await discard(response, notFound(file));
+    const known = this.knownLength(file);
+    if (response.status === 416 && known !== undefined && begin < known)
+      throw await discard(response, changed(file, `it had ${known} bytes, and ends before byte ${begin}`));
     if (response.status !== 206) throw await discard(response, statusError(response, file));
-    // CORS may hide either header from a page of another origin; those that can be seen must be
-    // right.
+    // CORS may hide any header from a page of another origin; those that can be seen must be right.
     const { range, length, encoding } = describe(response);
     if (encoding !== null && encoding !== "identity")
       throw await discard(response, noRange(file, `it answered in the encoding ${excerpt(encoding)}`));
     const parts = range === null ? null : /^bytes (\d+)-(\d+)\/(\d+|\*)$/.exec(range);
+    const total = parts && parts[3] !== "*" ? Number(parts[3]) : undefined;
+    try {
+      this.versions.check(file, versionOf(response, total));
+    } catch (error) {
+      throw await discard(response, error);
+    }
     const right = range === null || (parts && Number(parts[1]) === begin && Number(parts[2]) === end - 1);
     if (!right || (length !== null && Number(length) !== end - begin))
       throw await discard(
@@ -108,8 +123,7 @@ export class HttpWire {
           `asked for bytes ${begin} to ${end - 1} it sent ${excerpt(range ?? "bytes")}, ${excerpt(length ?? "?")} bytes long`,
         ),
       );
-    const total = parts && parts[3] !== "*" ? Number(parts[3]) : undefined;
-    return { answer, total };
+    return answer;
   }
 
   /** A file's length by HEAD, for servers that hide Content-Range. */
@@ -118,6 +132,7 @@ export class HttpWire {
     if (!response.ok) throw statusError(response, file);
     const { length, encoding } = describe(response);
     if (length === null || encoding !== null) throw noRange(file, "it does not say how long the file is");
+    this.versions.check(file, versionOf(response, Number(length)));
     return Number(length);
   }
 

@@ -19,7 +19,8 @@ export interface Source {
   /**
    * Bytes [begin, end) of a file, in pieces as they arrive, each valid until the next is asked for.
    * A cut connection is resumed where it broke. Errors: not-found, no-range (a 200 where 206 is
-   * due, a wrong length), http, network; AbortSignal's reason.
+   * due, a wrong length), http, network, changed (the file is no longer the one whose bytes were
+   * read before); AbortSignal's reason.
    */
   read(file: string, begin: number, end: number, signal?: AbortSignal): AsyncIterable<Uint8Array<ArrayBuffer>>;
 }

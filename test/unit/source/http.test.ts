@@ -164,13 +164,6 @@ describe("read", () => {
     await expect(source().text("config.json")).rejects.toMatchObject(refusal);
   });
 
-  it("a file that changes its length between two reads is refused", async () => {
-    const one = source();
-    await readRange(one, "a.bin", 0, 10);
-    server.handler = answer({ "Content-Range": "bytes 0-9/99999" });
-    await expect(readRange(one, "a.bin", 0, 10)).rejects.toMatchObject({ code: "no-range" });
-  });
-
   it("an abort ends it with the signal's reason, before, during and between attempts", async () => {
     const reason = new Error("enough");
     await expect(readRange(source(), "a.bin", 0, 9, AbortSignal.abort(reason))).rejects.toBe(reason);
@@ -429,6 +422,99 @@ describe("read, wherever and however often it is cut", () => {
       }),
       { numRuns: 200 },
     );
+  });
+});
+
+describe("a file that changes on the server", () => {
+  type Identity = { etag?: string; modified?: string; total?: string };
+  /** Answers as a server does whose file has this identity now. */
+  const as =
+    ({ etag, modified, total = String(FILE.length) }: Identity): Handler =>
+    (request, response) => {
+      const [, begin, last] = /bytes=(\d+)-(\d+)/.exec(request.headers.range!)!.map(Number);
+      const headers: Record<string, string> = { "Content-Range": `bytes ${begin}-${last}/${total}` };
+      if (etag) headers.ETag = etag;
+      if (modified) headers["Last-Modified"] = modified;
+      response.writeHead(206, headers).end(FILE.subarray(begin, last! + 1));
+    };
+  const MONDAY = "Mon, 02 Nov 2026 10:00:00 GMT";
+  const TUESDAY = "Tue, 03 Nov 2026 10:00:00 GMT";
+  const refusal = (message: RegExp) => ({ code: "changed", message: expect.stringMatching(message) });
+
+  it.each([
+    ["ETag", { etag: '"1"' }, { etag: '"2"' }, /its ETag was .*1.* and is .*2.*Load the model again/],
+    ["Last-Modified", { modified: MONDAY }, { modified: TUESDAY }, /Last-Modified was "Mon.* and is "Tue/],
+    ["length", {}, { total: "99999" }, /its length was 100000, and is 99999/],
+    ["one of them", { etag: '"1"', modified: MONDAY }, { etag: '"1"', modified: TUESDAY }, /Last-Modified/],
+  ])("is changed, by its %s", async (_, before, after, message) => {
+    const one = source();
+    server.handler = as(before);
+    await readRange(one, "a.bin", 0, 10);
+    server.handler = as(after);
+    await expect(readRange(one, "a.bin", 10, 20)).rejects.toMatchObject(refusal(message));
+    await expect(readRange(one, "a.bin", 10, 20)).rejects.toMatchObject(refusal(message));
+    expect(server.requests.length).toBe(3);
+    server.handler = as(before);
+    expect(await readRange(one, "a.bin", 10, 20)).toEqual(FILE.slice(10, 20));
+    server.handler = as(after);
+    expect(await readRange(source(), "a.bin", 10, 20)).toEqual(FILE.slice(10, 20));
+  });
+
+  it("is changed where it changes between a cut and its resumption", async () => {
+    server.handler = (request, response) => {
+      response.setHeader("ETag", `"${server.requests.length}"`);
+      cutAfter(1000)(request, response);
+    };
+    const reading = source().read("a.bin", 0, 9000)[Symbol.asyncIterator]();
+    expect((await reading.next()).value.length).toBe(1000);
+    await expect(reading.next()).rejects.toMatchObject(refusal(/ETag/));
+  });
+
+  it("is changed where it has become shorter than what is asked for", async () => {
+    const one = source();
+    await readRange(one, "a.bin", 0, 10);
+    server.handler = serve({ "m/a.bin": FILE.subarray(0, 5000) });
+    await expect(readRange(one, "a.bin", 4000, 6000)).rejects.toMatchObject(refusal(/length was 100000, and is 5000/));
+    await expect(readRange(one, "a.bin", 5000, 6000)).rejects.toMatchObject(refusal(/ends before byte 5000/));
+    await expect(readRange(one, "a.bin", FILE.length, FILE.length + 1)).rejects.toMatchObject({ code: "no-range" });
+  });
+
+  it("is noticed by what becomes visible later, and by HEAD", async () => {
+    const one = source();
+    server.handler = as({ total: "*" });
+    await readRange(one, "a.bin", 0, 10);
+    server.handler = as({ total: "*", etag: '"1"' });
+    await readRange(one, "a.bin", 0, 10);
+    server.handler = (_, response) => response.writeHead(200, { ETag: '"2"', "Content-Length": 9 }).end();
+    const hidden = as({ total: "*", etag: '"1"' });
+    const head = server.handler;
+    server.handler = (request, response) => (request.method === "HEAD" ? head : hidden)(request, response);
+    await expect(one.size("a.bin")).rejects.toMatchObject(refusal(/ETag/));
+  });
+
+  it("is told by no header that is hidden, nor by one that a proxy weakens", async () => {
+    const one = source();
+    for (const identity of [
+      { etag: '"1"', modified: MONDAY },
+      {},
+      { etag: 'W/"1"' },
+      { modified: MONDAY, total: "*" },
+    ]) {
+      server.handler = as(identity);
+      await readRange(one, "a.bin", 0, 10);
+    }
+  });
+
+  it("is no other file, and nothing but Range is asked for that needs a preflight", async () => {
+    const one = source();
+    const sent = new Set<string>();
+    server.handler = (request, response) => {
+      for (const header of Object.keys(request.headers)) sent.add(header);
+      as({ etag: `"${request.url}"` })(request, response);
+    };
+    for (const file of ["a.bin", "b.bin", "a.bin"]) await readRange(one, file, 0, 10);
+    expect(sent).toContain("range");
+    expect([...sent].filter((header) => /^if-|authorization/.test(header))).toEqual([]);
   });
 });
 
