@@ -15,12 +15,15 @@ export class Passing extends Error {
   readonly stalled: boolean;
   /** How long the server asks to be left alone. */
   readonly waitMs: number;
+  /** Whether there were too many requests, be it from this page or its whole network. */
+  readonly tooMany: boolean;
 
-  constructor(outcome: MixtabError, { stalled = false, waitMs = 0 } = {}) {
+  constructor(outcome: MixtabError, { stalled = false, waitMs = 0, tooMany = false } = {}) {
     super(outcome.message);
     this.outcome = outcome;
     this.stalled = stalled;
     this.waitMs = waitMs;
+    this.tooMany = tooMany;
   }
 }
 
@@ -56,7 +59,8 @@ export function statusError(response: Response, file: string): MixtabError | Pas
     ? "The file is not there, or may not be read: check the model's address, and whether it is private or gated."
     : "Try again later, or choose another address.";
   const error = new MixtabError("http", `The server answered ${status} for ${file}. ${next}`);
-  return BUSY.includes(status) ? new Passing(error, { waitMs: retryAfterMs(response) }) : error;
+  if (!BUSY.includes(status)) return error;
+  return new Passing(error, { waitMs: retryAfterMs(response), tooMany: status === 429 });
 }
 
 /** `Retry-After`, which is a number of seconds or a date (RFC 9110, section 10.2.3); else 0. */

@@ -10,6 +10,11 @@ const MAX_FRUITLESS = { weights: 6, small: 4 };
 const MAX_SILENT = 2;
 /** Deadlines that may go by in one read though each attempt brought some bytes. */
 const MAX_STALLS = 8;
+/**
+ * A server that counts requests takes none for minutes, and mostly a page may not see how long: the
+ * waits are so many times as long, five seconds and more.
+ */
+const TOO_MANY_FACTOR = 20;
 /** A server that asks for more patience than this is asked again after so long. */
 const LONGEST_WAIT_MS = 60_000;
 
@@ -34,7 +39,8 @@ export class Attempts {
     if (error.stalled) this.stalls++;
     this.fruitless = brought ? 0 : this.fruitless + (error.stalled ? this.most / MAX_SILENT : 1);
     if (this.fruitless >= this.most || this.stalls >= MAX_STALLS) throw error.outcome;
-    const delayMs = this.delayMs * 2 ** Math.max(0, this.fruitless - 1);
+    const factor = error.tooMany ? TOO_MANY_FACTOR : 1;
+    const delayMs = this.delayMs * factor * 2 ** Math.max(0, this.fruitless - 1);
     await sleep(Math.min(LONGEST_WAIT_MS, Math.max(delayMs, error.waitMs)), signal);
   }
 }

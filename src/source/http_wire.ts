@@ -1,8 +1,9 @@
 import { excerpt } from "../base/quote.ts";
 import { release } from "../base/release.ts";
+import { Addresses } from "./addresses.ts";
 import { changed, FileVersions, versionOf } from "./file_versions.ts";
 import { cut, describe, discard, isAbsent, noRange, notFound, stalled, statusError } from "./http_answer.ts";
-import { Attempts } from "./http_attempts.ts";
+import { Attempts, sleep } from "./http_attempts.ts";
 
 /** The wait after the first attempt that brought nothing; it doubles with each further one. */
 const RETRY_DELAY_MS = 250;
@@ -11,6 +12,13 @@ const RETRY_DELAY_MS = 250;
  * seconds when they change cells, and servers seldom think for longer than ten.
  */
 const STALL_MS = 20_000;
+/**
+ * The statuses of a signed address that has expired: it is asked for anew. S3 says 403 of an
+ * address and 400 of the session that signed it; a mirror that has been cleared, 404.
+ */
+const EXPIRED = [400, 401, 403, 404, 410];
+/** An address is asked for anew once; the other time is for one that another request has brought. */
+const MOST_ADDRESSES = 3;
 
 export interface HttpOptions {
   /** Default: the platform's. */
@@ -29,7 +37,7 @@ export interface Answer {
 
 /** Requests for files below a URL. */
 export class HttpWire {
-  private readonly base: URL;
+  private readonly addresses: Addresses;
   private readonly fetch: typeof fetch;
   private readonly retryDelayMs: number;
   private readonly stallMs: number;
@@ -37,16 +45,42 @@ export class HttpWire {
 
   constructor(base: URL, options: HttpOptions) {
     const { fetch = globalThis.fetch, retryDelayMs = RETRY_DELAY_MS, stallMs = STALL_MS } = options;
-    this.base = base;
+    this.addresses = new Addresses(base);
     this.fetch = (...request) => fetch(...request); // called as a method it throws "Illegal invocation"
     this.retryDelayMs = retryDelayMs;
     this.stallMs = stallMs;
   }
 
-  /** One request; neither its headers nor any piece of its body is waited for longer than allowed. */
+  /** Asks below the URL, where the server may redirect, once it takes requests. */
   async request(file: string, init: RequestInit, signal: AbortSignal | undefined): Promise<Answer> {
-    const url = new URL(this.base);
-    url.pathname += file.split("/").map(encodeURIComponent).join("/");
+    while (this.addresses.pauseMs > 0) await sleep(this.addresses.pauseMs, signal);
+    const answer = await this.send(this.addresses.named(file), file, init, signal);
+    this.addresses.heed(answer.response);
+    return answer;
+  }
+
+  /** Asks where the file was found last, else below the URL. */
+  private async reach(file: string, init: RequestInit, signal: AbortSignal | undefined): Promise<Answer> {
+    const { addresses } = this;
+    for (let asked = 1; ; asked++) {
+      for (let other = addresses.pending(file); other; other = addresses.pending(file)) await unless(signal, other);
+      const direct = addresses.direct(file);
+      if (direct === undefined) return await addresses.find(file, () => this.request(file, init, signal));
+      try {
+        const answer = await this.send(direct, file, init, signal);
+        if (!EXPIRED.includes(answer.response.status) || asked === MOST_ADDRESSES) return answer;
+        await discard(answer.response, undefined);
+      } catch (error) {
+        // A page may not see the refusal of an address that has expired: it comes without CORS.
+        if (!signal?.aborted) addresses.forget(file, direct);
+        throw error;
+      }
+      addresses.forget(file, direct);
+    }
+  }
+
+  /** One request; neither its headers nor any piece of its body is waited for longer than allowed. */
+  private async send(url: string, file: string, init: RequestInit, signal: AbortSignal | undefined): Promise<Answer> {
     const stop = new AbortController();
     const each = signal ? AbortSignal.any([signal, stop.signal]) : stop.signal;
     const { stallMs } = this;
@@ -62,7 +96,7 @@ export class HttpWire {
       }).catch((cause) => {
         throw cut(file, cause, signal);
       });
-    const response = await inTime(this.fetch(url.href, { ...init, signal: each }), `an answer about ${file}`);
+    const response = await inTime(this.fetch(url, { ...init, signal: each }), `an answer about ${file}`);
 
     async function* pieces() {
       const reader = response.body?.getReader();
@@ -96,7 +130,7 @@ export class HttpWire {
     // no-store, since the browser's cache would keep a second copy, and makes requests for one URL
     // wait for each other.
     const headers = { Range: `bytes=${begin}-${end - 1}` };
-    const answer = await this.request(file, { headers, cache: "no-store" }, signal);
+    const answer = await this.reach(file, { headers, cache: "no-store" }, signal);
     const { response } = answer;
     if (isAbsent(response, file)) throw await discard(response, notFound(file));
     const known = this.knownLength(file);
@@ -150,5 +184,20 @@ export class HttpWire {
         await attempts.again(error, false, signal);
       }
     }
+  }
+}
+
+/** Waits for `work`, or fails with the signal's reason. */
+async function unless(signal: AbortSignal | undefined, work: Promise<unknown>): Promise<void> {
+  signal?.throwIfAborted();
+  let stop = () => {};
+  const aborted = new Promise<never>((_, reject) => {
+    stop = () => reject(signal?.reason);
+    signal?.addEventListener("abort", stop, { once: true });
+  });
+  try {
+    await Promise.race([work, aborted]);
+  } finally {
+    signal?.removeEventListener("abort", stop);
   }
 }
