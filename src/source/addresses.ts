@@ -67,13 +67,20 @@ export class Addresses {
       return answer;
     });
     if (!this.kept.has(file)) {
-      const done = () => this.asking.delete(file);
-      this.asking.set(file, asking.then(done, done));
+      const done = (failure?: unknown) => {
+        this.asking.delete(file);
+        return failure;
+      };
+      const outcome = asking.then(() => done(), done);
+      this.asking.set(file, outcome);
     }
     return await asking;
   }
 
-  /** What to wait for before a file is asked for: another request finds out where it is. */
+  /**
+   * What to wait for before a file is asked for: another request finds out where it is. It resolves
+   * to that one's failure, if it fails.
+   */
   pending(file: string): Promise<unknown> | undefined {
     return this.asking.get(file);
   }

@@ -2,7 +2,7 @@ import { excerpt } from "../base/quote.ts";
 import { release } from "../base/release.ts";
 import { Addresses } from "./addresses.ts";
 import { changed, FileVersions, versionOf } from "./file_versions.ts";
-import { cut, describe, discard, isAbsent, noRange, notFound, stalled, statusError } from "./http_answer.ts";
+import { cut, describe, discard, isAbsent, noRange, notFound, Passing, stalled, statusError } from "./http_answer.ts";
 import { Attempts, sleep } from "./http_attempts.ts";
 
 /** The wait after the first attempt that brought nothing; it doubles with each further one. */
@@ -63,7 +63,12 @@ export class HttpWire {
   private async reach(file: string, init: RequestInit, signal: AbortSignal | undefined): Promise<Answer> {
     const { addresses } = this;
     for (let asked = 1; ; asked++) {
-      for (let other = addresses.pending(file); other; other = addresses.pending(file)) await unless(signal, other);
+      for (let other = addresses.pending(file); other; other = addresses.pending(file)) {
+        // Those that waited for a connection that failed have failed with it: a silent server would
+        // else be waited for by one after the other.
+        const failure = await unless(signal, other);
+        if (failure instanceof Passing) throw failure;
+      }
       const direct = addresses.direct(file);
       if (direct === undefined) return await addresses.find(file, () => this.request(file, init, signal));
       try {
@@ -188,7 +193,7 @@ export class HttpWire {
 }
 
 /** Waits for `work`, or fails with the signal's reason. */
-async function unless(signal: AbortSignal | undefined, work: Promise<unknown>): Promise<void> {
+async function unless<T>(signal: AbortSignal | undefined, work: Promise<T>): Promise<T> {
   signal?.throwIfAborted();
   let stop = () => {};
   const aborted = new Promise<never>((_, reject) => {
@@ -196,7 +201,7 @@ async function unless(signal: AbortSignal | undefined, work: Promise<unknown>): 
     signal?.addEventListener("abort", stop, { once: true });
   });
   try {
-    await Promise.race([work, aborted]);
+    return await Promise.race([work, aborted]);
   } finally {
     signal?.removeEventListener("abort", stop);
   }

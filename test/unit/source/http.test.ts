@@ -247,6 +247,15 @@ describe("deadlines", () => {
     expect(server.requests.length).toBe(6);
   });
 
+  it("ranges of a file that begin together wait for a silent server together", async () => {
+    server.handler = never;
+    const one = hasty();
+    const all = [0, 10, 20, 30].map((begin) => readRange(one, "a.bin", begin, begin + 9));
+    for (const { reason } of (await Promise.allSettled(all)) as PromiseRejectedResult[])
+      expect(reason).toMatchObject(network(/an answer about a\.bin/));
+    expect(server.requests.length).toBe(2);
+  });
+
   it("a text whose body stalls is read again from its start, and then network", async () => {
     const dropped = { count: 0 };
     server.handler = (request, response) =>
