@@ -7,7 +7,9 @@ export type ErrorCode =
   | "not-found" // 404, or a missing file
   | "http" // any other status
   | "no-range" // the server does not answer Range requests with 206
-  | "network" // a connection that stays cut
+  | "network" // a connection that stays cut or silent
+  | "changed" // a file became another on the server while it was read
+  | "too-large" // a text file beyond the limit of its kind
   | "bad-json"
   | "bad-safetensors"
   | "bad-config"

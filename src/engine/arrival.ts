@@ -1,5 +1,6 @@
 import { MixtabError } from "../base/errors.ts";
 import type { Encoding } from "../base/matrix.ts";
+import { quote } from "../base/quote.ts";
 import type { MatrixSource } from "../format/checkpoint.ts";
 import { type Arriving, encodingOnArrival, isFrugal, type Recipe } from "../format/recipe.ts";
 import type { Blueprint } from "../layers/blueprint.ts";
@@ -34,6 +35,6 @@ export function recipeOf(quantize: Quantize | null | undefined): Recipe {
       return "none";
     default:
       quantize satisfies never;
-      throw new MixtabError("bad-request", `quantize is "auto", "mlx" or false, and not ${JSON.stringify(quantize)}.`);
+      throw new MixtabError("bad-request", `quantize is "auto", "mlx" or false, and not ${quote(quantize)}.`);
   }
 }

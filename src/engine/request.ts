@@ -1,4 +1,5 @@
 import { MixtabError } from "../base/errors.ts";
+import { excerpt, quote } from "../base/quote.ts";
 import type { Sampling } from "../ops/ops.ts";
 import type { ChatRequest } from "./api.ts";
 
@@ -47,11 +48,14 @@ export function readRequest(request: ChatRequest, defaults: GenerationDefaults):
     if (!KNOWN.has(option) && value !== undefined && value !== null)
       throw new MixtabError(
         "unsupported-option",
-        `mixtab does not know the option "${option}" yet. Leave it out; it knows: ${[...KNOWN].join(", ")}.`,
+        `mixtab does not know the option ${quote(option)} yet. Leave it out; it knows: ${[...KNOWN].join(", ")}.`,
       );
   checkMessages(request.messages);
   if (request.n != null && request.n !== 1)
-    throw new MixtabError("unsupported-option", `n is ${request.n}; mixtab answers once. Leave n out, or set it to 1.`);
+    throw new MixtabError(
+      "unsupported-option",
+      `n is ${quote(request.n)}; mixtab answers once. Leave n out, or set it to 1.`,
+    );
 
   const greedy = defaults.do_sample === false;
   const preset = (value: unknown, otherwise: number) => (typeof value === "number" && !greedy ? value : otherwise);
@@ -59,7 +63,7 @@ export function readRequest(request: ChatRequest, defaults: GenerationDefaults):
     const value = request[option] ?? otherwise;
     if (typeof value === "number" && value >= low && value <= high && (!whole || Number.isInteger(value))) return value;
     throw bad(
-      `"${option}" should be a ${whole ? "whole number" : "number"} from ${low} to ${high}, and is ${JSON.stringify(value)}`,
+      `"${option}" should be a ${whole ? "whole number" : "number"} from ${low} to ${high}, and is ${quote(value)}`,
     );
   };
   const limit = Number.MAX_SAFE_INTEGER;
@@ -84,7 +88,10 @@ function readStreamOptions({ stream, stream_options: options }: ChatRequest): { 
   if (!stream) throw bad('"stream_options" goes only with "stream": true');
   const unknown = Object.keys(options).find((key) => key !== "include_usage");
   if (unknown === undefined) return options;
-  throw new MixtabError("unsupported-option", `mixtab does not know stream_options.${unknown} yet. Leave it out.`);
+  throw new MixtabError(
+    "unsupported-option",
+    `mixtab does not know stream_options.${excerpt(unknown)} yet. Leave it out.`,
+  );
 }
 
 function checkMessages(messages: unknown): void {
@@ -94,7 +101,7 @@ function checkMessages(messages: unknown): void {
     if (typeof message !== "object" || message === null) throw bad(`${where} should be an object`);
     const extra = Object.keys(message).find((key) => key !== "role" && key !== "content");
     if (extra !== undefined)
-      throw new MixtabError("unsupported-option", `mixtab does not know ${where}.${extra} yet. Leave it out.`);
+      throw new MixtabError("unsupported-option", `mixtab does not know ${where}.${excerpt(extra)} yet. Leave it out.`);
     if (!ROLES.includes(message.role)) throw bad(`${where}.role should be one of ${ROLES.join(", ")}`);
     if (typeof message.content !== "string")
       throw bad(`${where}.content should be text; images and parts are not supported`);
@@ -116,7 +123,7 @@ function readStop(stop: ChatRequest["stop"]): readonly string[] {
 
 function flag(option: string, value: unknown): boolean {
   if (value == null || typeof value === "boolean") return value ?? false;
-  throw bad(`"${option}" should be true or false, and is ${JSON.stringify(value)}`);
+  throw bad(`"${option}" should be true or false, and is ${quote(value)}`);
 }
 
 const bad = (what: string): MixtabError => new MixtabError("bad-request", `${what}.`);

@@ -1,6 +1,7 @@
 import { MixtabError } from "../base/errors.ts";
 import { type Affine, type Encoding, FLOAT_BYTES, type Float } from "../base/matrix.ts";
 import type { PublishedName } from "../base/published_name.ts";
+import { excerpt } from "../base/quote.ts";
 import { type Claims, readClaims, unsupported } from "./quantization_config.ts";
 import type { TensorEntry } from "./safetensors.ts";
 
@@ -130,7 +131,7 @@ function affineEncoding(
 ): Affine {
   const claim = claims(module);
   if (claim === false) throw unsupported(`config.json says that ${module} is not quantised, and it has scales`);
-  if (claim && claim.mode !== "affine") throw unsupported(`${module} is quantised in mode "${claim.mode}"`);
+  if (claim && claim.mode !== "affine") throw unsupported(`${module} is quantised in mode "${excerpt(claim.mode)}"`);
   const words = weight.shape.at(-1) ?? 0;
   const groups = scales.shape.at(-1) ?? 0;
   if (claim?.bits && claim.group) {
@@ -185,7 +186,7 @@ const MOST_NAMED = 5;
 
 function missing(names: readonly string[], present: Iterable<string>): MixtabError {
   const near = nearest(names[0] ?? "", [...present]);
-  const instead = near.length === 0 ? "" : ` The nearest they have: ${near.join(", ")}.`;
+  const instead = near.length === 0 ? "" : ` The nearest they have: ${near.map(excerpt).join(", ")}.`;
   return new MixtabError(
     "missing-tensor",
     `The model's files have no tensor ${names.join(", nor ")}.${instead} Check that all of its files are there and belong together.`,

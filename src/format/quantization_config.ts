@@ -1,4 +1,5 @@
 import { MixtabError } from "../base/errors.ts";
+import { quote } from "../base/quote.ts";
 
 /** What config.json claims of a quantised module; a field it does not give is undefined. */
 export interface Claim {
@@ -21,7 +22,7 @@ export function readClaims(config: unknown): Claims {
   if (settings === undefined || settings === null) return () => undefined;
   if (!isObject(settings)) throw unsupported("the quantization of config.json is not an object");
   if (settings.quant_method !== undefined && settings.quant_method !== null)
-    throw unsupported(`config.json names quant_method ${JSON.stringify(settings.quant_method)}`);
+    throw unsupported(`config.json names quant_method ${quote(settings.quant_method)}`);
   const general = readClaim(settings);
   return (module) => {
     const override = Object.hasOwn(settings, module) ? settings[module] : undefined;
@@ -35,7 +36,7 @@ function readClaim({ bits, group_size: group, mode }: Record<string, unknown>): 
   return {
     bits: typeof bits === "number" ? bits : undefined,
     group: typeof group === "number" ? group : undefined,
-    mode: String(mode ?? "affine"),
+    mode: typeof mode === "string" ? mode : mode == null ? "affine" : quote(mode),
   };
 }
 

@@ -1,5 +1,6 @@
 import { assert } from "../base/assert.ts";
 import { MixtabError } from "../base/errors.ts";
+import { quote } from "../base/quote.ts";
 import { duplicateKey } from "./json_keys.ts";
 
 /**
@@ -107,7 +108,7 @@ function parseJson(bytes: Uint8Array): Record<string, unknown> {
     throw bad("the header is not valid JSON", cause);
   }
   const twice = duplicateKey(text);
-  if (twice !== undefined) throw bad(`the header has a duplicate key, ${JSON.stringify(twice)}`);
+  if (twice !== undefined) throw bad(`the header has a duplicate key, ${quote(twice)}`);
   return json as Record<string, unknown>;
 }
 
@@ -115,18 +116,17 @@ function parseMetadata(value: unknown): ReadonlyMap<string, string> {
   if (!isObject(value)) throw bad("__metadata__ is not an object");
   const metadata = new Map<string, string>();
   for (const [key, text] of Object.entries(value)) {
-    if (typeof text !== "string") throw bad(`__metadata__ entry ${JSON.stringify(key)} is not a string`);
+    if (typeof text !== "string") throw bad(`__metadata__ entry ${quote(key)} is not a string`);
     metadata.set(key, text);
   }
   return metadata;
 }
 
 function parseTensor(name: string, value: unknown, dataBegin: number, fileBytes: number): TensorEntry {
-  const wrong = (what: string) => bad(`tensor ${JSON.stringify(name)}: ${what}`);
+  const wrong = (what: string) => bad(`tensor ${quote(name)}: ${what}`);
   if (!isObject(value)) throw wrong("its entry is not an object");
   const { dtype, shape, data_offsets: offsets } = value;
-  if (typeof dtype !== "string" || !Object.hasOwn(DTYPE_BITS, dtype))
-    throw wrong(`unknown dtype ${JSON.stringify(dtype)}`);
+  if (typeof dtype !== "string" || !Object.hasOwn(DTYPE_BITS, dtype)) throw wrong(`unknown dtype ${quote(dtype)}`);
   if (!isCounts(shape) || shape.length > MAX_RANK)
     throw wrong(`its shape is not a list of at most ${MAX_RANK} whole numbers from 0`);
   if (!isCounts(offsets) || offsets.length !== 2) throw wrong("data_offsets are not two whole numbers from 0");
@@ -134,9 +134,9 @@ function parseTensor(name: string, value: unknown, dataBegin: number, fileBytes:
   if (first > last || last > fileBytes - dataBegin)
     throw wrong(`data_offsets ${first} to ${last} are not within the ${fileBytes - dataBegin} bytes of data`);
   const bits = tensorBits(shape, DTYPE_BITS[dtype as Dtype]);
-  if (bits === undefined) throw wrong(`its shape ${JSON.stringify(shape)} has more elements than can be counted`);
+  if (bits === undefined) throw wrong(`its shape ${quote(shape)} has more elements than can be counted`);
   if (bits !== (last - first) * 8)
-    throw wrong(`its shape ${JSON.stringify(shape)} in ${dtype} takes ${bits / 8} bytes, and it has ${last - first}`);
+    throw wrong(`its shape ${quote(shape)} in ${dtype} takes ${bits / 8} bytes, and it has ${last - first}`);
   return { dtype: dtype as Dtype, shape, begin: dataBegin + first, end: dataBegin + last };
 }
 
@@ -160,12 +160,10 @@ function checkCoverage(tensors: ReadonlyMap<string, TensorEntry>, dataBegin: num
   for (const [name, { begin, end }] of byPlace) {
     const offset = begin - dataBegin;
     if (begin < at)
-      throw bad(
-        `tensor ${JSON.stringify(name)}: its data_offsets overlap another tensor, at byte ${offset} of the data`,
-      );
+      throw bad(`tensor ${quote(name)}: its data_offsets overlap another tensor, at byte ${offset} of the data`);
     if (begin > at)
       throw bad(
-        `tensor ${JSON.stringify(name)}: its data_offsets leave a hole, bytes ${at - dataBegin} to ${offset} of the data belong to no tensor`,
+        `tensor ${quote(name)}: its data_offsets leave a hole, bytes ${at - dataBegin} to ${offset} of the data belong to no tensor`,
       );
     at = end;
   }

@@ -1,4 +1,5 @@
 import { MixtabError } from "../base/errors.ts";
+import { quote } from "../base/quote.ts";
 
 /** Limits above any published model; a larger number means a damaged or hostile file. */
 const LARGEST = {
@@ -34,7 +35,7 @@ export class Config {
     const name = names.find((each) => this.json[each] != null) ?? names[0]!;
     const value = this.json[name] ?? fallback;
     if (!Number.isInteger(value) || (value as number) < 1 || (value as number) > LARGEST[limit])
-      throw bad(`"${name}" should be a whole number from 1 to ${LARGEST[limit]}, and is ${JSON.stringify(value)}`);
+      throw bad(`"${name}" should be a whole number from 1 to ${LARGEST[limit]}, and is ${quote(value)}`);
     return value as number;
   }
 
@@ -49,14 +50,14 @@ export class Config {
   layers(field: string): ReadonlySet<number> {
     const value = this.json[field] ?? [];
     if (Array.isArray(value) && value.every((layer) => Number.isInteger(layer) && layer >= 0)) return new Set(value);
-    throw bad(`"${field}" should be a list of layers, and is ${JSON.stringify(value)}`);
+    throw bad(`"${field}" should be a list of layers, and is ${quote(value)}`);
   }
 
   /** A number above 0. */
   positive(field: string, fallback: number, from: Readonly<Record<string, unknown>> = this.json): number {
     const value = from[field] ?? fallback;
     if (typeof value !== "number" || !(value > 0) || !Number.isFinite(value))
-      throw bad(`"${field}" should be a number above 0, and is ${JSON.stringify(value)}`);
+      throw bad(`"${field}" should be a number above 0, and is ${quote(value)}`);
     return value;
   }
 
@@ -64,13 +65,13 @@ export class Config {
   flag<F extends boolean | null>(field: string, fallback: F): boolean | F {
     const value = this.json[field] ?? fallback;
     if (typeof value === "boolean" || value === fallback) return value as boolean | F;
-    throw bad(`"${field}" should be true or false, and is ${JSON.stringify(value)}`);
+    throw bad(`"${field}" should be true or false, and is ${quote(value)}`);
   }
 
   /** Refuses every value but `only`, which is also meant where the field is absent or null. */
   expect(field: string, only: string | boolean | null): void {
     const value = this.json[field] ?? only;
-    if (value !== only) throw bad(`"${field}" is ${JSON.stringify(value)}; mixtab knows only ${JSON.stringify(only)}`);
+    if (value !== only) throw bad(`"${field}" is ${quote(value)}; mixtab knows only ${JSON.stringify(only)}`);
   }
 
   /**
@@ -91,7 +92,7 @@ export class Config {
     const parameters = this.object("rope_parameters");
     const scaling = this.object("rope_scaling");
     const type = parameters.rope_type ?? parameters.type ?? scaling.rope_type ?? scaling.type ?? "default";
-    if (type !== "default") throw bad(`rope_type is ${JSON.stringify(type)}; mixtab knows only "default"`);
+    if (type !== "default") throw bad(`rope_type is ${quote(type)}; mixtab knows only "default"`);
     return this.positive("rope_theta", this.positive("rope_theta", fallback), parameters);
   }
 

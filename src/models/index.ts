@@ -1,4 +1,5 @@
 import { MixtabError } from "../base/errors.ts";
+import { quote } from "../base/quote.ts";
 import type { Architecture, Model } from "./architecture.ts";
 import { Config } from "./config.ts";
 import { mistral } from "./mistral.ts";
@@ -16,5 +17,5 @@ export function readModel(json: unknown): Model & Pick<Architecture, "modelType"
   const architecture = architectures.find(({ modelType }) => modelType === type);
   if (architecture) return { modelType: architecture.modelType, ...architecture.read(config) };
   const known = architectures.map(({ modelType }) => modelType).join(", ");
-  throw new MixtabError("unsupported-model", `model_type is ${JSON.stringify(type)}; mixtab runs: ${known}.`);
+  throw new MixtabError("unsupported-model", `model_type is ${quote(type)}; mixtab runs: ${known}.`);
 }

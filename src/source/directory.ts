@@ -1,12 +1,13 @@
 import { MixtabError } from "../base/errors.ts";
 import { checkRange, type Source } from "./source.ts";
+import { readText } from "./text_files.ts";
 
 /** Files are read in pieces of this length. */
 const PIECE_BYTES = 4 * 1024 * 1024;
 
 /**
  * A folder on this machine; in Node only. Errors: not-found (which says why), no-range (bytes
- * beyond a file's end).
+ * beyond a file's end), too-large.
  */
 export function directorySource(folder: string): Source {
   // Node's module is imported only when it is used, and this file only by Node code, so that no
@@ -29,11 +30,12 @@ export function directorySource(folder: string): Source {
     size,
 
     async text(file, signal) {
-      const { readFile } = await disk();
+      const { createReadStream } = await import("node:fs");
       try {
-        return await readFile(pathOf(file), { encoding: "utf8", ...(signal ? { signal } : {}) });
+        return await readText(file, createReadStream(pathOf(file), signal ? { signal } : {}));
       } catch (cause) {
         signal?.throwIfAborted();
+        if (cause instanceof MixtabError) throw cause;
         if (reasonOf(cause) === "ENOENT") return undefined;
         throw unreadable(pathOf(file), cause);
       }

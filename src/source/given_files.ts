@@ -1,12 +1,13 @@
 import { MixtabError } from "../base/errors.ts";
 import { checkRange, type Source } from "./source.ts";
+import { checkTextBytes } from "./text_files.ts";
 
 /** Files are given in pieces of this length. */
 const PIECE_BYTES = 4 * 1024 * 1024;
 
 /**
  * Files held in memory, or chosen by a person, by name. Errors: not-found, no-range (bytes beyond a
- * file's end).
+ * file's end), too-large.
  */
 export function givenFiles(files: Readonly<Record<string, Blob | Uint8Array<ArrayBuffer>>>): Source {
   function find(file: string): Blob | Uint8Array<ArrayBuffer> {
@@ -23,6 +24,7 @@ export function givenFiles(files: Readonly<Record<string, Blob | Uint8Array<Arra
     async text(file) {
       if (!Object.hasOwn(files, file)) return undefined;
       const content = find(file);
+      checkTextBytes(file, sizeOf(content));
       return new TextDecoder().decode(content instanceof Blob ? await load(content, file) : content);
     },
 

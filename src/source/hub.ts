@@ -1,4 +1,5 @@
 import { MixtabError } from "../base/errors.ts";
+import { quote } from "../base/quote.ts";
 
 const HUB = "https://huggingface.co";
 /**
@@ -32,6 +33,6 @@ function folder(reference: string, pageUrl: string | undefined): string {
 function bad(reference: string): MixtabError {
   return new MixtabError(
     "bad-request",
-    `${JSON.stringify(reference)} names no model. Give the URL of a folder (http or https; relative ones only in a page), or owner/name of a Hugging Face repository.`,
+    `${quote(reference)} names no model. Give the URL of a folder (http or https; relative ones only in a page), or owner/name of a Hugging Face repository.`,
   );
 }

@@ -1,5 +1,6 @@
 import { MixtabError } from "../base/errors.ts";
 import { sha256 } from "../base/hash.ts";
+import { excerpt, quote } from "../base/quote.ts";
 import { headerBytes, parseSafetensorsHeader, type TensorEntry } from "../format/safetensors.ts";
 import { readRange, type Source } from "./source.ts";
 
@@ -7,6 +8,8 @@ const SINGLE = "model.safetensors";
 const INDEX = "model.safetensors.index.json";
 /** Published models have at most about 200 files; each costs two requests. */
 const MAX_SHARDS = 2048;
+/** Characters of a file's name; published ones have about 40, and messages show it whole. */
+const MAX_NAME = 200;
 /** Hex digits of the revision: 64 bits tell the versions of one model apart. */
 const REVISION_DIGITS = 16;
 
@@ -30,7 +33,10 @@ export interface ModelFiles {
 export async function openFiles(source: Source, signal?: AbortSignal): Promise<ModelFiles> {
   const configText = await source.text("config.json", signal);
   if (configText === undefined)
-    throw new MixtabError("not-found", `There is no config.json in ${source.name}. Check that it is a model's folder.`);
+    throw new MixtabError(
+      "not-found",
+      `There is no config.json in ${excerpt(source.name)}. Check that it is a model's folder.`,
+    );
   const config = parseJson("config.json", configText);
   const indexText = await source.text(INDEX, signal);
   const weightMap = indexText === undefined ? undefined : readIndex(indexText);
@@ -62,10 +68,14 @@ async function readHeader(source: Source, file: string, indexed: boolean, signal
     if (error.code === "bad-safetensors") throw new MixtabError(error.code, `${file}: ${error.message}`, error);
     if (error.code !== "not-found") throw error;
     throw indexed
-      ? new MixtabError("missing-shard", `${INDEX} names ${file}, and it is not in ${source.name}. Add it.`, error)
+      ? new MixtabError(
+          "missing-shard",
+          `${INDEX} names ${file}, and it is not in ${excerpt(source.name)}. Add it.`,
+          error,
+        )
       : new MixtabError(
           "not-found",
-          `${source.name} has neither ${INDEX} nor ${SINGLE}. mixtab reads safetensors.`,
+          `${excerpt(source.name)} has neither ${INDEX} nor ${SINGLE}. mixtab reads safetensors.`,
           error,
         );
   }
@@ -79,13 +89,18 @@ function readIndex(text: string): Map<string, string> {
   if (files.size === 0 || files.size > MAX_SHARDS)
     throw badJson(INDEX, `its weight_map names ${files.size} files, and 1 to ${MAX_SHARDS} are expected`);
   for (const file of files)
-    if (!isPlainName(file)) throw badJson(INDEX, `its weight_map names ${JSON.stringify(file)}, which is no file name`);
+    if (!isPlainName(file)) throw badJson(INDEX, `its weight_map names ${quote(file)}, which is no file name`);
   return map as Map<string, string>;
 }
 
 /** Whether a name is that of a file in the folder or below: the index must not lead elsewhere. */
 function isPlainName(file: unknown): file is string {
-  return typeof file === "string" && /^[\w. -]+(\/[\w. -]+)*$/.test(file) && !/(^|\/)\.+(\/|$)/.test(file);
+  return (
+    typeof file === "string" &&
+    file.length <= MAX_NAME &&
+    /^[\w. -]+(\/[\w. -]+)*$/.test(file) &&
+    !/(^|\/)\.+(\/|$)/.test(file)
+  );
 }
 
 function parseJson(file: string, text: string): unknown {

@@ -9,14 +9,18 @@ export interface Source {
   readonly name: string;
   /** Whether its bytes come over a network, so that it is worth keeping them in a store. */
   readonly remote: boolean;
-  /** A small file as a whole; undefined if there is none of that name. */
+  /**
+   * A small file as a whole; undefined if there is none of that name. Errors: too-large, beyond the
+   * limit of its kind (text_files.ts).
+   */
   text(file: string, signal?: AbortSignal): Promise<string | undefined>;
   /** Length of a file in bytes. Errors: not-found. */
   size(file: string, signal?: AbortSignal): Promise<number>;
   /**
    * Bytes [begin, end) of a file, in pieces as they arrive, each valid until the next is asked for.
    * A cut connection is resumed where it broke. Errors: not-found, no-range (a 200 where 206 is
-   * due, a wrong length), http, network; AbortSignal's reason.
+   * due, a wrong length), http, network, changed (the file is no longer the one whose bytes were
+   * read before); AbortSignal's reason.
    */
   read(file: string, begin: number, end: number, signal?: AbortSignal): AsyncIterable<Uint8Array<ArrayBuffer>>;
 }

@@ -3,6 +3,7 @@
  */
 import { Environment, Interpreter, Template } from "@huggingface/jinja";
 import { MixtabError } from "../base/errors.ts";
+import { excerpt, quote } from "../base/quote.ts";
 import { strftime } from "./strftime.ts";
 
 /** One turn; templates read further fields, such as `tool_calls`. */
@@ -102,7 +103,7 @@ export function pickChatTemplate(files: {
   const names = template.map(({ name }) => name).join(", ");
   throw new MixtabError(
     "bad-template",
-    `tokenizer_config.json has no chat template named "default", only ${names}. Put the one to use into a chat_template.jinja beside it.`,
+    `tokenizer_config.json has no chat template named "default", only ${excerpt(names)}. Put the one to use into a chat_template.jinja beside it.`,
   );
 }
 
@@ -114,7 +115,7 @@ function isNamedTemplate(entry: unknown): entry is { readonly name: string; read
 
 type Program = Template["parsed"];
 
-const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
+const messageOf = (error: unknown): string => excerpt(error instanceof Error ? error.message : String(error));
 
 function parse(source: string): Program {
   try {
@@ -170,7 +171,10 @@ const globals = (now: () => Date): Readonly<Record<string, unknown>> => ({
   range,
   strftime_now: (format: unknown) => strftime(now(), String(format)),
   raise_exception: (message: unknown) => {
-    throw new MixtabError("bad-messages", `The chat template refuses the conversation: ${message}`);
+    throw new MixtabError(
+      "bad-messages",
+      `The chat template refuses the conversation: ${typeof message === "string" ? excerpt(message) : quote(message)}`,
+    );
   },
 });
 

@@ -3,6 +3,7 @@
  * over old tokens again.
  */
 import { MixtabError } from "../base/errors.ts";
+import { excerpt, quote } from "../base/quote.ts";
 
 /** Shows text as its tokens arrive: every character with its last byte, never half of one. */
 export interface Detokenizer {
@@ -48,7 +49,7 @@ export function parseDecoder(decoder: unknown): (mode: DecodingMode) => TokenDec
       plan.replacements.push({ from: space, to: " " });
       const prepends = step.prepend_scheme !== "never" && step.add_prefix_space !== false;
       if (prepends) plan.strip = { content: " ", count: 1 };
-    } else throw unsupported(`a ${step.type} step at this place`);
+    } else throw unsupported(`a ${excerpt(step.type)} step at this place`);
   }
 }
 
@@ -96,7 +97,7 @@ function replacement({ pattern, content }: DecoderStep): { from: string; to: str
 function strip({ content, start, stop }: DecoderStep): DecoderPlan["strip"] {
   if (typeof content !== "string" || content === "") throw unsupported("a Strip without content");
   if (!Number.isInteger(start) || (start as number) < 0 || (start as number) > MAX_STRIP) {
-    throw unsupported(`a Strip that starts at ${start}`);
+    throw unsupported(`a Strip that starts at ${quote(start)}`);
   }
   if (stop !== 0) throw unsupported("a Strip at the end of the text");
   return { content, count: start as number };

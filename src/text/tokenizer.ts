@@ -4,6 +4,7 @@
  */
 import { Tokenizer as HuggingFaceTokenizer } from "@huggingface/tokenizers";
 import { MixtabError } from "../base/errors.ts";
+import { excerpt, quote } from "../base/quote.ts";
 import { type DecodingMode, type Detokenizer, parseDecoder } from "./detokenizer.ts";
 
 /** Text to token ids and back. */
@@ -122,7 +123,10 @@ function vocabularyIds({ type, vocab, merges }: Fields): number[] {
     return vocab.map((_, id) => id);
   }
   if (type !== "BPE" && type !== undefined) {
-    throw bad("tokenizer.json", `a model of type ${type} is not supported, only BPE and Unigram`);
+    throw bad(
+      "tokenizer.json",
+      `a model of type ${typeof type === "string" ? excerpt(type) : quote(type)} is not supported, only BPE and Unigram`,
+    );
   }
   if (!isObject(vocab)) throw bad("tokenizer.json", "its model has no vocabulary");
   if (!Array.isArray(merges) || !merges.every(isMerge)) {
@@ -141,7 +145,7 @@ function checkId(id: unknown, token: string): number {
   if (Number.isInteger(id) && (id as number) >= 0 && (id as number) < MAX_VOCABULARY) return id as number;
   throw bad(
     "tokenizer.json",
-    `token ${JSON.stringify(token)} has the id ${id}, not a whole number below ${MAX_VOCABULARY}`,
+    `token ${quote(token)} has the id ${quote(id)}, not a whole number below ${MAX_VOCABULARY}`,
   );
 }
 
@@ -168,6 +172,6 @@ function openPackage(file: TokenizerFile, eosToken: string | undefined): Hugging
     return new HuggingFaceTokenizer(file, { eos_token: eosToken, clean_up_tokenization_spaces: false });
   } catch (error) {
     const what = error instanceof Error ? error.message : String(error);
-    throw bad("tokenizer.json", `it cannot be used (${what})`, error);
+    throw bad("tokenizer.json", `it cannot be used (${excerpt(what)})`, error);
   }
 }

@@ -1,5 +1,6 @@
+import { gzipSync } from "node:zlib";
 import fc from "fast-check";
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
 import { httpSource } from "../../../src/source/http.ts";
 import { readRange } from "../../../src/source/source.ts";
 import { type Handler, serve, TestServer } from "./server.ts";
@@ -65,13 +66,13 @@ describe("read", () => {
     expect(begins).toEqual([10, 30_010, 60_010]);
   });
 
-  it("gives up with network after four attempts in a row that brought nothing", async () => {
+  it("gives up with network after six attempts in a row that brought nothing", async () => {
     server.handler = (request, response) => {
       if (server.requests.length === 1) return cutAfter(5000)(request, response);
       response.destroy();
     };
     await expect(readRange(source(), "a.bin", 0, 90_000)).rejects.toMatchObject({ code: "network" });
-    expect(server.requests.slice(1)).toEqual(new Array(4).fill("GET /m/a.bin bytes=5000-89999"));
+    expect(server.requests.slice(1)).toEqual(new Array(6).fill("GET /m/a.bin bytes=5000-89999"));
   });
 
   it("gives up with network where nobody listens", async () => {
@@ -141,7 +142,7 @@ describe("read", () => {
     }
   });
 
-  it.each([401, 403, 500, 204])("%i is http with the number", async (status) => {
+  it.each([401, 403, 501, 204])("%i is http with the number", async (status) => {
     server.handler = (_, response) => response.writeHead(status).end();
     await expect(readRange(source(), "a.bin", 0, 1)).rejects.toMatchObject({
       code: "http",
@@ -150,19 +151,17 @@ describe("read", () => {
     expect(server.requests.length).toBe(1);
   });
 
-  it("a busy server is asked again, and is http where it stays busy", async () => {
+  const busy = [429, 500, 502, 503, 504, 520, 521, 522, 523, 524];
+  it.each(busy)("a server that answers %i is asked again, and it is http where it goes on", async (status) => {
     server.handler = (request, response) =>
-      server.requests.length < 3 ? response.writeHead(503).end() : serve(files)(request, response);
+      server.requests.length < 6 ? response.writeHead(status).end() : serve(files)(request, response);
     expect(await readRange(source(), "a.bin", 3, 9)).toEqual(FILE.slice(3, 9));
-    server.handler = (_, response) => response.writeHead(429).end();
-    await expect(readRange(source(), "a.bin", 0, 1)).rejects.toMatchObject({ code: "http" });
-  });
-
-  it("a file that changes its length between two reads is refused", async () => {
-    const one = source();
-    await readRange(one, "a.bin", 0, 10);
-    server.handler = answer({ "Content-Range": "bytes 0-9/99999" });
-    await expect(readRange(one, "a.bin", 0, 10)).rejects.toMatchObject({ code: "no-range" });
+    server.requests.length = 2;
+    expect(await source().text("config.json")).toBe('{"é":1}');
+    server.handler = (_, response) => response.writeHead(status).end();
+    const refusal = { code: "http", message: expect.stringContaining(String(status)) };
+    await expect(readRange(source(), "a.bin", 0, 1)).rejects.toMatchObject(refusal);
+    await expect(source().text("config.json")).rejects.toMatchObject(refusal);
   });
 
   it("an abort ends it with the signal's reason, before, during and between attempts", async () => {
@@ -199,6 +198,173 @@ describe("read", () => {
       break;
     }
     await closed;
+  });
+});
+
+/** Sends this much of every body, then nothing more, and counts the connections that are dropped. */
+const stallAfter = (bytes: number, dropped: { count: number }): Handler => {
+  return (request, response) => {
+    response.on("close", () => dropped.count++);
+    const [, begin, last] = /bytes=(\d+)-(\d+)/.exec(request.headers.range ?? "bytes=0-9")!.map(Number);
+    response.writeHead(request.headers.range ? 206 : 200, { "Content-Length": last! + 1 - begin! });
+    response.write(FILE.subarray(begin, begin! + bytes));
+  };
+};
+
+describe("deadlines", () => {
+  const hasty = () => httpSource(`${server.url}m`, { retryDelayMs: 1, stallMs: 60 });
+  const never: Handler = () => {};
+  const network = (message: RegExp) => ({ code: "network", message: expect.stringMatching(message) });
+
+  it("a body that stalls is asked for again from where it stood", async () => {
+    const dropped = { count: 0 };
+    server.handler = (request, response) =>
+      (server.requests.length < 3 ? stallAfter(20_000, dropped) : serve(files))(request, response);
+    expect(await readRange(hasty(), "a.bin", 5, 90_000)).toEqual(FILE.slice(5, 90_000));
+    const begins = server.requests.map((request) => Number(/bytes=(\d+)-/.exec(request)![1]));
+    expect(begins).toEqual([5, 20_005, 40_005]);
+    await expect.poll(() => dropped.count).toBe(2);
+  });
+
+  it("a request that is never answered is made again, for text, size and read", async () => {
+    for (const read of [
+      () => hasty().text("config.json"),
+      () => hasty().size("a.bin"),
+      () => readRange(hasty(), "a.bin", 0, 9),
+    ]) {
+      server.requests.length = 0;
+      server.handler = (request, response) => (server.requests.length < 2 ? never : serve(files))(request, response);
+      await read();
+      expect(server.requests.length).toBe(2);
+    }
+  });
+
+  it("a server that stays silent is network, which says what was waited for", async () => {
+    server.handler = never;
+    await expect(hasty().text("config.json")).rejects.toMatchObject(network(/0\.1 s for an answer about config\.json/));
+    await expect(hasty().size("a.bin")).rejects.toMatchObject(network(/an answer about a\.bin/));
+    await expect(readRange(hasty(), "a.bin", 0, 9)).rejects.toMatchObject(network(/an answer about a\.bin/));
+    expect(server.requests.length).toBe(6);
+  });
+
+  it("ranges of a file that begin together wait for a silent server together", async () => {
+    server.handler = never;
+    const one = hasty();
+    const all = [0, 10, 20, 30].map((begin) => readRange(one, "a.bin", begin, begin + 9));
+    for (const { reason } of (await Promise.allSettled(all)) as PromiseRejectedResult[])
+      expect(reason).toMatchObject(network(/an answer about a\.bin/));
+    expect(server.requests.length).toBe(2);
+  });
+
+  it("a text whose body stalls is read again from its start, and then network", async () => {
+    const dropped = { count: 0 };
+    server.handler = (request, response) =>
+      (server.requests.length < 2 ? stallAfter(4, dropped) : serve(files))(request, response);
+    expect(await hasty().text("config.json")).toBe('{"é":1}');
+    server.handler = stallAfter(4, dropped);
+    await expect(hasty().text("config.json")).rejects.toMatchObject(network(/more of config\.json, after 4 bytes/));
+    await expect.poll(() => dropped.count).toBe(3);
+  });
+
+  it("a size that is hidden, and HEAD not answered, is network", async () => {
+    server.handler = (request, response) =>
+      (request.method === "HEAD" ? never : serve(files, { hideTotal: true }))(request, response);
+    await expect(hasty().size("a.bin")).rejects.toMatchObject(network(/an answer about a\.bin/));
+  });
+
+  it("a server that sends a byte and stalls each time is given up too", async () => {
+    server.handler = stallAfter(1, { count: 0 });
+    await expect(readRange(hasty(), "a.bin", 0, 90)).rejects.toMatchObject(network(/more of a\.bin, after 1 bytes/));
+    expect(server.requests.length).toBe(8);
+  });
+
+  it("a slow body, and a reader who takes long, miss no deadline", async () => {
+    const slow = () => httpSource(`${server.url}m`, { stallMs: 500 });
+    server.handler = (_, response) => {
+      response.writeHead(206, { "Content-Length": 8 });
+      let at = 0;
+      const more = () =>
+        at < 8 ? response.write(FILE.subarray(at, ++at), () => setTimeout(more, 100)) : response.end();
+      more();
+    };
+    expect(await readRange(slow(), "a.bin", 0, 8)).toEqual(FILE.slice(0, 8));
+    server.handler = serve(files);
+    for await (const _ of slow().read("a.bin", 0, 90_000)) await new Promise((later) => setTimeout(later, 600));
+    expect(server.requests.length).toBe(2);
+  });
+});
+
+describe("waits", () => {
+  /** When requests come, in milliseconds of performance.now. */
+  const times: number[] = [];
+  const after = (count: number, status: number, headers: () => Record<string, string>): Handler => {
+    times.length = 0;
+    return (request, response) => {
+      times.push(performance.now());
+      if (times.length <= count) response.writeHead(status, headers()).end();
+      else serve(files)(request, response);
+    };
+  };
+  const gaps = () => times.slice(1).map((time, index) => time - times[index]!);
+
+  it("grow with each attempt that brings nothing", async () => {
+    server.handler = after(3, 503, () => ({}));
+    await readRange(httpSource(`${server.url}m`, { retryDelayMs: 40 }), "a.bin", 0, 9);
+    const [first, second, third] = gaps() as [number, number, number];
+    expect(first).toBeGreaterThan(35);
+    expect(second).toBeGreaterThan(75);
+    expect(third).toBeGreaterThan(155);
+  });
+
+  it.each([429, 503, 500])("are as long as the Retry-After of a %i says, in seconds", async (status) => {
+    server.handler = after(1, status, () => ({ "Retry-After": "1" }));
+    expect(await source().text("config.json")).toBe('{"é":1}');
+    expect(gaps()[0]).toBeGreaterThan(980);
+    server.handler = after(1, status, () => ({ "Retry-After": "1" }));
+    await readRange(source(), "a.bin", 0, 9);
+    expect(gaps()[0]).toBeGreaterThan(980);
+  });
+
+  it("last until the date of Retry-After, by the server's clock", async () => {
+    const at = (ms: number) => new Date(Date.now() - 3_600_000 + ms).toUTCString();
+    server.handler = after(1, 503, () => ({ Date: at(0), "Retry-After": at(2000) }));
+    await readRange(source(), "a.bin", 0, 9);
+    expect(gaps()[0]).toBeGreaterThan(980);
+    server.handler = after(1, 503, () => ({ "Retry-After": new Date(Date.now() - 9000).toUTCString() }));
+    await readRange(source(), "a.bin", 0, 9);
+    expect(gaps()[0]).toBeLessThan(900);
+  });
+
+  it("are a minute at most, and nonsense asks for none", async () => {
+    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+    try {
+      const asked = vi.fn<typeof fetch>(
+        async () => new Response(null, { status: 503, headers: { "Retry-After": "86400" } }),
+      );
+      const reading = readRange(httpSource(server.url, { fetch: asked }), "a.bin", 0, 9);
+      reading.catch(() => {});
+      await vi.advanceTimersByTimeAsync(59_900);
+      expect(asked).toHaveBeenCalledTimes(1);
+      await vi.advanceTimersByTimeAsync(200);
+      expect(asked).toHaveBeenCalledTimes(2);
+      await vi.advanceTimersByTimeAsync(240_000);
+      await expect(reading).rejects.toMatchObject({ code: "http" });
+    } finally {
+      vi.useRealTimers();
+    }
+    for (const value of ["soon", "-5", "1e9", ""]) {
+      server.handler = after(1, 503, () => ({ "Retry-After": value }));
+      await readRange(source(), "a.bin", 0, 9);
+      expect(gaps()[0]).toBeLessThan(900);
+    }
+  });
+
+  it("end with the signal's reason", async () => {
+    server.handler = after(9, 503, () => ({ "Retry-After": "60" }));
+    const reason = new Error("enough");
+    const stop = new AbortController();
+    setTimeout(() => stop.abort(reason), 50);
+    await expect(readRange(source(), "a.bin", 0, 9, stop.signal)).rejects.toBe(reason);
   });
 });
 
@@ -241,7 +407,7 @@ describe("read, wherever and however often it is cut", () => {
     return { fetch: fetchStub as typeof fetch, asked };
   }
 
-  it("gives the same bytes, each once, and network only after four fruitless attempts in a row", async () => {
+  it("gives the same bytes, each once, and network only after six fruitless attempts in a row", async () => {
     const cut = fc.record({ after: fc.oneof(fc.constant(0), fc.nat(BYTES)), clean: fc.boolean() });
     await fc.assert(
       fc.asyncProperty(fc.array(cut, { maxLength: 8 }), fc.integer({ min: 1, max: 99 }), async (cuts, pieceBytes) => {
@@ -255,7 +421,7 @@ describe("read, wherever and however often it is cut", () => {
           begins.push(at);
           fruitless = after === 0 ? fruitless + 1 : 0;
           at += after;
-          lost = fruitless === 4;
+          lost = fruitless === 6;
           if (lost || at >= BYTES) break;
         }
         const reading = readRange(source, "f", 0, BYTES);
@@ -265,6 +431,99 @@ describe("read, wherever and however often it is cut", () => {
       }),
       { numRuns: 200 },
     );
+  });
+});
+
+describe("a file that changes on the server", () => {
+  type Identity = { etag?: string; modified?: string; total?: string };
+  /** Answers as a server does whose file has this identity now. */
+  const as =
+    ({ etag, modified, total = String(FILE.length) }: Identity): Handler =>
+    (request, response) => {
+      const [, begin, last] = /bytes=(\d+)-(\d+)/.exec(request.headers.range!)!.map(Number);
+      const headers: Record<string, string> = { "Content-Range": `bytes ${begin}-${last}/${total}` };
+      if (etag) headers.ETag = etag;
+      if (modified) headers["Last-Modified"] = modified;
+      response.writeHead(206, headers).end(FILE.subarray(begin, last! + 1));
+    };
+  const MONDAY = "Mon, 02 Nov 2026 10:00:00 GMT";
+  const TUESDAY = "Tue, 03 Nov 2026 10:00:00 GMT";
+  const refusal = (message: RegExp) => ({ code: "changed", message: expect.stringMatching(message) });
+
+  it.each([
+    ["ETag", { etag: '"1"' }, { etag: '"2"' }, /its ETag was .*1.* and is .*2.*Load the model again/],
+    ["Last-Modified", { modified: MONDAY }, { modified: TUESDAY }, /Last-Modified was "Mon.* and is "Tue/],
+    ["length", {}, { total: "99999" }, /its length was 100000, and is 99999/],
+    ["one of them", { etag: '"1"', modified: MONDAY }, { etag: '"1"', modified: TUESDAY }, /Last-Modified/],
+  ])("is changed, by its %s", async (_, before, after, message) => {
+    const one = source();
+    server.handler = as(before);
+    await readRange(one, "a.bin", 0, 10);
+    server.handler = as(after);
+    await expect(readRange(one, "a.bin", 10, 20)).rejects.toMatchObject(refusal(message));
+    await expect(readRange(one, "a.bin", 10, 20)).rejects.toMatchObject(refusal(message));
+    expect(server.requests.length).toBe(3);
+    server.handler = as(before);
+    expect(await readRange(one, "a.bin", 10, 20)).toEqual(FILE.slice(10, 20));
+    server.handler = as(after);
+    expect(await readRange(source(), "a.bin", 10, 20)).toEqual(FILE.slice(10, 20));
+  });
+
+  it("is changed where it changes between a cut and its resumption", async () => {
+    server.handler = (request, response) => {
+      response.setHeader("ETag", `"${server.requests.length}"`);
+      cutAfter(1000)(request, response);
+    };
+    const reading = source().read("a.bin", 0, 9000)[Symbol.asyncIterator]();
+    expect((await reading.next()).value.length).toBe(1000);
+    await expect(reading.next()).rejects.toMatchObject(refusal(/ETag/));
+  });
+
+  it("is changed where it has become shorter than what is asked for", async () => {
+    const one = source();
+    await readRange(one, "a.bin", 0, 10);
+    server.handler = serve({ "m/a.bin": FILE.subarray(0, 5000) });
+    await expect(readRange(one, "a.bin", 4000, 6000)).rejects.toMatchObject(refusal(/length was 100000, and is 5000/));
+    await expect(readRange(one, "a.bin", 5000, 6000)).rejects.toMatchObject(refusal(/ends before byte 5000/));
+    await expect(readRange(one, "a.bin", FILE.length, FILE.length + 1)).rejects.toMatchObject({ code: "no-range" });
+  });
+
+  it("is noticed by what becomes visible later, and by HEAD", async () => {
+    const one = source();
+    server.handler = as({ total: "*" });
+    await readRange(one, "a.bin", 0, 10);
+    server.handler = as({ total: "*", etag: '"1"' });
+    await readRange(one, "a.bin", 0, 10);
+    server.handler = (_, response) => response.writeHead(200, { ETag: '"2"', "Content-Length": 9 }).end();
+    const hidden = as({ total: "*", etag: '"1"' });
+    const head = server.handler;
+    server.handler = (request, response) => (request.method === "HEAD" ? head : hidden)(request, response);
+    await expect(one.size("a.bin")).rejects.toMatchObject(refusal(/ETag/));
+  });
+
+  it("is told by no header that is hidden, nor by one that a proxy weakens", async () => {
+    const one = source();
+    for (const identity of [
+      { etag: '"1"', modified: MONDAY },
+      {},
+      { etag: 'W/"1"' },
+      { modified: MONDAY, total: "*" },
+    ]) {
+      server.handler = as(identity);
+      await readRange(one, "a.bin", 0, 10);
+    }
+  });
+
+  it("is no other file, and nothing but Range is asked for that needs a preflight", async () => {
+    const one = source();
+    const sent = new Set<string>();
+    server.handler = (request, response) => {
+      for (const header of Object.keys(request.headers)) sent.add(header);
+      as({ etag: `"${request.url}"` })(request, response);
+    };
+    for (const file of ["a.bin", "b.bin", "a.bin"]) await readRange(one, file, 0, 10);
+    expect(sent).toContain("range");
+    expect([...sent].filter((header) => /^if-|authorization/.test(header))).toEqual([]);
   });
 });
 
@@ -314,12 +573,74 @@ describe("text", () => {
     await expect(source().text("config.json")).rejects.toMatchObject({ code: "network" });
   });
 
-  it("of a refusing server is http with the number", async () => {
-    server.handler = (_, response) => response.writeHead(403).end();
-    await expect(source().text("config.json")).rejects.toMatchObject({
-      code: "http",
-      message: expect.stringMatching(/403.*gated/),
+  it.each([401, 403])("of an optional file that is answered with %i is undefined", async (status) => {
+    server.handler = (_, response) => response.writeHead(status).end();
+    for (const file of ["model.safetensors.index.json", "tokenizer_config.json", "chat_template.jinja"])
+      expect(await source().text(file)).toBeUndefined();
+    expect(server.requests.length).toBe(3);
+  });
+
+  it.each(["config.json", "tokenizer.json"])(
+    "of %s that is refused is http, which names both reasons",
+    async (file) => {
+      server.handler = (_, response) => response.writeHead(403).end();
+      await expect(source().text(file)).rejects.toMatchObject({
+        code: "http",
+        message: expect.stringMatching(/403 for .*not there, or may not be read.*gated/),
+      });
+    },
+  );
+
+  it.each([
+    ["config.json", 4],
+    ["tokenizer_config.json", 4],
+    ["tokenizer.json", 64],
+    ["chat_template.jinja", 1],
+    ["model.safetensors.index.json", 32],
+  ])("of %s ends at %i MiB: what says that it is longer is refused unread", async (file, mib) => {
+    let close = () => {};
+    const closed = new Promise<void>((resolve) => {
+      close = resolve;
     });
+    server.handler = (_, response) => {
+      response.on("close", close).writeHead(200, { "Content-Length": mib * 2 ** 20 + 1 });
+      response.write("{");
+    };
+    const refusal = { code: "too-large", message: expect.stringContaining(`${file} has ${mib * 2 ** 20 + 1} bytes`) };
+    await expect(source().text(file)).rejects.toMatchObject(refusal);
+    await closed;
+  });
+
+  it("that does not say its length is refused when it passes the limit, and the rest never sent", async () => {
+    let sent = 0;
+    let close = () => {};
+    const closed = new Promise<void>((resolve) => {
+      close = resolve;
+    });
+    server.handler = (_, response) => {
+      response.on("close", close).writeHead(200, { "Content-Encoding": "identity" });
+      const more = () => {
+        sent += 65536;
+        if (!response.destroyed) response.write(new Uint8Array(65536).fill(32), () => setTimeout(more));
+      };
+      more();
+    };
+    await expect(source().text("config.json")).rejects.toMatchObject({ code: "too-large" });
+    await closed;
+    expect(sent).toBeLessThan(16 * 2 ** 20);
+    expect(server.requests.length).toBe(1);
+  });
+
+  it("of exactly its limit is read", async () => {
+    server.handler = serve({ "m/config.json": new Uint8Array(4 * 2 ** 20).fill(32) });
+    expect((await source().text("config.json"))!.length).toBe(4 * 2 ** 20);
+  });
+
+  it("that a compressed body swells to is held to the limit too", async () => {
+    const body = gzipSync(new Uint8Array(300 * 2 ** 20));
+    server.handler = (_, response) =>
+      response.writeHead(200, { "Content-Encoding": "gzip", "Content-Length": body.length }).end(body);
+    await expect(source().text("config.json")).rejects.toMatchObject({ code: "too-large" });
   });
 
   it("an abort ends it with the signal's reason", async () => {

@@ -1,5 +1,5 @@
 import { existsSync } from "node:fs";
-import { mkdir, mkdtemp, readdir, readlink, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readlink, rm, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -12,19 +12,35 @@ const LONG = new Uint8Array(4 * 1024 * 1024 + 12345);
 for (let i = 0; i < LONG.length; i++) LONG[i] = (i * 7 + (i >> 8)) & 255;
 const CONFIG = new TextEncoder().encode('{"é":1}');
 
+const TOO_LONG = new Uint8Array(4 * 1024 * 1024 + 1).fill(32);
+
 let folder: string;
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "mixtab-"));
   await writeFile(join(folder, "long.bin"), LONG);
   await writeFile(join(folder, "config.json"), CONFIG);
+  await writeFile(join(folder, "tokenizer_config.json"), TOO_LONG);
+  await writeFile(join(folder, "huge.json"), "{");
+  await truncate(join(folder, "huge.json"), 1e12);
   await mkdir(join(folder, "sub"));
 });
 afterAll(() => rm(folder, { recursive: true }));
 
 const sources: readonly (readonly [string, () => Source])[] = [
   ["directorySource", () => directorySource(folder)],
-  ["givenFiles of bytes", () => givenFiles({ "long.bin": LONG, "config.json": CONFIG })],
-  ["givenFiles of Blobs", () => givenFiles({ "long.bin": new Blob([LONG]), "config.json": new Blob([CONFIG]) })],
+  [
+    "givenFiles of bytes",
+    () => givenFiles({ "long.bin": LONG, "config.json": CONFIG, "tokenizer_config.json": TOO_LONG }),
+  ],
+  [
+    "givenFiles of Blobs",
+    () =>
+      givenFiles({
+        "long.bin": new Blob([LONG]),
+        "config.json": new Blob([CONFIG]),
+        "tokenizer_config.json": new Blob([TOO_LONG]),
+      }),
+  ],
 ];
 
 describe.each(sources)("%s", (_, open) => {
@@ -35,6 +51,13 @@ describe.each(sources)("%s", (_, open) => {
   it("gives a file's length, and its text", async () => {
     expect(await open().size("long.bin")).toBe(LONG.length);
     expect(await open().text("config.json")).toBe('{"é":1}');
+  });
+
+  it("refuses a text beyond its limit", async () => {
+    await expect(open().text("tokenizer_config.json")).rejects.toMatchObject({
+      code: "too-large",
+      message: expect.stringContaining("tokenizer_config.json has 4194305 bytes"),
+    });
   });
 
   it("has no text for a file that is not there, and not-found for its length and bytes", async () => {
@@ -81,6 +104,22 @@ it("directorySource says what is wrong with something that is no file", async ()
     message: expect.stringContaining("EISDIR"),
   });
   expect(await directorySource(join(folder, "none")).text("config.json")).toBeUndefined();
+});
+
+it("directorySource reads no more of a text than its limit", async () => {
+  await expect(directorySource(folder).text("huge.json")).rejects.toMatchObject({ code: "too-large" });
+});
+
+it("givenFiles loads no text of a Blob that is beyond its limit", async () => {
+  class Huge extends Blob {
+    override readonly size = 1e12;
+    override arrayBuffer(): never {
+      throw new Error("it was loaded");
+    }
+  }
+  await expect(givenFiles({ "config.json": new Huge() }).text("config.json")).rejects.toMatchObject({
+    code: "too-large",
+  });
 });
 
 it.runIf(existsSync("/proc/self/fd"))("directorySource closes the file, also where a reader stops early", async () => {

@@ -187,6 +187,26 @@ describe("openFiles over http", () => {
     expect((await openFiles(httpSource(server.url))).shards.size).toBe(1);
   });
 
+  it("opens a model from a bucket that answers 403 for what is not there", async () => {
+    server.handler = (request, response) =>
+      request.url!.slice(1) in single ? serve(single)(request, response) : response.writeHead(403).end();
+    expect((await openFiles(httpSource(server.url))).shards.size).toBe(1);
+  });
+
+  it.each(["config.json", "model.safetensors"])(
+    "says of %s that is refused: not there, or not allowed",
+    async (file) => {
+      server.handler = (request, response) =>
+        request.url === `/${file}` || request.url!.endsWith(INDEX)
+          ? response.writeHead(403).end()
+          : serve(single)(request, response);
+      await expect(openFiles(httpSource(server.url))).rejects.toMatchObject({
+        code: "http",
+        message: expect.stringMatching(`403 for ${file}.*not there, or may not be read`),
+      });
+    },
+  );
+
   it("names a missing shard, and leaves no request running", async () => {
     const files = folder("mlx/mixtral_q4g64_sharded");
     let held = 0;

@@ -1,0 +1,58 @@
+import { MixtabError } from "../base/errors.ts";
+import { quote } from "../base/quote.ts";
+
+/** What an answer shows of a file's identity; CORS hides ETag from most pages of other origins. */
+export interface Version {
+  readonly etag?: string | undefined;
+  readonly modified?: string | undefined;
+  /** The file's length in bytes. */
+  readonly total?: number | undefined;
+}
+
+const NAMES = { etag: "ETag", modified: "Last-Modified", total: "length" } as const;
+
+/**
+ * The identity of each file that was read: bytes of two versions must never come together. There is
+ * no If-Range, which servers of other origins refuse by preflight.
+ */
+export class FileVersions {
+  private readonly known = new Map<string, Version>();
+
+  /** Whatever the file's earlier answers showed. */
+  of(file: string): Version {
+    return this.known.get(file) ?? {};
+  }
+
+  /**
+   * Compares what an answer shows with what earlier ones did, and remembers what is new. Errors:
+   * changed.
+   */
+  check(file: string, shown: Version): void {
+    const first = this.of(file);
+    for (const part of ["etag", "modified", "total"] as const) {
+      const [was, is] = [first[part], shown[part]];
+      if (was !== undefined && is !== undefined && was !== is)
+        throw changed(file, `its ${NAMES[part]} was ${quote(was)}, and is ${quote(is)}`);
+    }
+    this.known.set(file, {
+      etag: first.etag ?? shown.etag,
+      modified: first.modified ?? shown.modified,
+      total: first.total ?? shown.total,
+    });
+  }
+}
+
+/** What an answer shows; `total` is read from its range, or by HEAD. */
+export const versionOf = ({ headers }: Response, total: number | undefined): Version => ({
+  // Weak or strong, as a proxy may weaken it on the way.
+  etag: headers.get("ETag")?.replace(/^W\//, ""),
+  modified: headers.get("Last-Modified") ?? undefined,
+  total,
+});
+
+export function changed(file: string, how: string): MixtabError {
+  return new MixtabError(
+    "changed",
+    `${file} changed on the server while it was read: ${how}. Load the model again; what was read before is not mixed with it.`,
+  );
+}
