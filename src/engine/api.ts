@@ -9,6 +9,9 @@ export type { Mode };
  */
 export type ModelReference = string | Readonly<Record<string, Blob | Uint8Array<ArrayBuffer>>>;
 
+/** Where records are kept: in the browser's database, in its private file system, in memory. */
+export type StoreKind = "indexeddb" | "opfs" | "memory";
+
 /** See {@link EngineOptions.quantize}. */
 export type Quantize = "auto" | "mlx" | boolean;
 
@@ -30,9 +33,10 @@ export interface EngineOptions {
   readonly device?: "auto" | "gpu" | "cpu";
   /**
    * Where weights are kept between visits; "opfs": as files, see bench/RESULTS.md. Default
-   * "indexeddb" where there is one.
+   * "indexeddb" where there is one. A store that cannot be used is replaced by memory, with a
+   * warning.
    */
-  readonly store?: "indexeddb" | "opfs" | "memory";
+  readonly store?: StoreKind;
   /** Record which experts serve which token; read it with `engine.trace()`. Default false. */
   readonly trace?: boolean;
   /**
@@ -65,7 +69,7 @@ export interface Progress {
   readonly from: "network" | "store";
   /**
    * Set when something did not go as hoped but the work goes on: the quota is full, a record was
-   * damaged and fetched again.
+   * damaged and fetched again, the store cannot be used.
    */
   readonly warning?: string;
 }

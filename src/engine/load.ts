@@ -16,6 +16,7 @@ import { arrival, recipeOf } from "./arrival.ts";
 import { Connections } from "./connections.ts";
 import { type DenseModule, denseModule, loadDense } from "./dense.ts";
 import { ExpertLibrary } from "./library.ts";
+import { forgiving } from "./open_store.ts";
 import { ProgressMeter } from "./progress.ts";
 import { openRepository, type Repository } from "./repository.ts";
 import type { Runnable } from "./session.ts";
@@ -46,6 +47,8 @@ export interface LoadOptions {
   readonly read?: typeof readModel | undefined;
   /** Ends what is read ahead of demand. */
   readonly closed?: AbortSignal | undefined;
+  /** Warnings from before, to be told as progress. */
+  readonly notes?: readonly string[] | undefined;
 }
 
 /** A model on a device, ready to run. */
@@ -72,13 +75,15 @@ export interface Loaded extends Runnable {
 export async function loadModel(
   speaker: Speaker,
   source: Source,
-  store: Store | null,
+  givenStore: Store | null,
   options: LoadOptions = {},
 ): Promise<Loaded> {
   const { quantize, signal, read = readModel } = options;
   const recipe = recipeOf(quantize);
   const meter = new ProgressMeter(options.onProgress);
   meter.enter("opening");
+  for (const note of options.notes ?? []) meter.warn(note);
+  const store = givenStore && forgiving(givenStore, (text) => meter.warn(text));
   const repository = await openRepository(source, store, recipe, signal);
   const model = read(repository.config);
   const contextLength = contextOf(model, options.contextLength);
@@ -168,10 +173,23 @@ const moeLayers = (library: ExpertLibrary, slots: Slots): MoeLayer[] =>
     slots,
   }));
 
-/** Runs `work` while no other tab does it for the same model. */
+/**
+ * Runs `work` while no other tab does it for the same model. Where locks are refused (a sandboxed
+ * frame), so is a store that tabs could share, and it runs without.
+ */
 async function alone<T>(name: string, signal: AbortSignal, work: () => Promise<T>): Promise<T> {
   if (typeof navigator === "undefined" || !navigator.locks) return await work();
-  return await navigator.locks.request(name, { signal }, work);
+  let began = false;
+  const locked = () => {
+    began = true;
+    return work();
+  };
+  try {
+    return await navigator.locks.request(name, { signal }, locked);
+  } catch (error) {
+    if (began || signal.aborted) throw error;
+    return await work();
+  }
 }
 
 function contextOf({ positions }: Model, wanted: number | undefined): number {

@@ -155,8 +155,9 @@ async function connect(name: string, onGone: () => void): Promise<Database> {
     });
     opening.then((database) => {
       clearTimeout(timer);
-      if (gaveUp) database.close();
-      else resolve(database);
+      if (!gaveUp && database.objectStoreNames.contains(RECORDS)) return resolve(database);
+      database.close();
+      reject(new Error(`the database ${name} was made by another program`));
     }, reject);
   });
 }

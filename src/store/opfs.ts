@@ -93,10 +93,11 @@ class OpfsStore implements Store {
 
   /**
    * Removes the unfinished files of writers that were cut off, for example by closing a tab; does
-   * nothing while somebody writes.
+   * nothing while somebody writes. Fails where there is no room even for folders.
    */
   async clean(): Promise<void> {
     const root = await this.root();
+    await this.folder("records");
     await withLock(this.lock, { mode: "exclusive", ifAvailable: true }, () => removeEntry(root, "writing"));
   }
 
