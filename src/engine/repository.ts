@@ -4,6 +4,7 @@ import type { TensorEntry } from "../format/safetensors.ts";
 import { openFiles } from "../source/open_model.ts";
 import type { Source } from "../source/source.ts";
 import { readWhole, type Store } from "../store/store.ts";
+import { isOfOldForm, keysIn, keysOf, oldKeysOf, readKey } from "./keys.ts";
 
 /** Small files that belong to a model besides its weights. */
 const TEXT_FILES = [
@@ -14,15 +15,12 @@ const TEXT_FILES = [
 ] as const;
 export type TextFile = (typeof TEXT_FILES)[number];
 
-/** Raised when records of older visits can no longer be read: a part of every key. */
-const LAYOUT = "v2";
-
 /** A model's small files, and where its tensors lie. */
 export interface Repository {
   readonly config: unknown;
   readonly checkpoint: Checkpoint;
   readonly texts: Readonly<Partial<Record<TextFile, string>>>;
-  /** What the store's keys of this model begin with: name@revision/layout/format/. */
+  /** What the store's keys of this model's records begin with, see keys.ts. */
   readonly prefix: string;
   /**
    * Whether every record was in the store when the model was opened: nothing needs to be requested.
@@ -70,7 +68,7 @@ export async function openRepository(
 }
 
 function repository(source: Source, store: Store | null, format: string, manifest: Manifest, complete: boolean) {
-  const prefix = `${source.name}@${manifest.revision}/${LAYOUT}/${format}/`;
+  const prefix = keysIn(source.name, manifest.revision, format);
   const config: unknown = JSON.parse(manifest.config);
   const shards = new Map(manifest.shards.map(([file, tensors]) => [file, new Map(tensors)]));
   return {
@@ -86,8 +84,11 @@ function repository(source: Source, store: Store | null, format: string, manifes
 }
 
 async function storedManifest(source: Source, store: Store, format: string, signal?: AbortSignal) {
-  const keys = await store.keys(`${source.name}@`);
-  const key = keys.find((candidate) => candidate.endsWith(`/${LAYOUT}/${format}/manifest`));
+  const keys = await store.keys(keysOf(source.name));
+  const key = keys.find((candidate) => {
+    const { recipe, record } = readKey(candidate) ?? {};
+    return recipe === format && record === "manifest";
+  });
   const bytes = key && (await readWhole(store, key));
   if (!bytes) return undefined;
   const manifest = JSON.parse(new TextDecoder().decode(bytes)) as Manifest;
@@ -117,8 +118,9 @@ function sameJson(text: string, canonical: string): boolean {
   }
 }
 
-/** Deletes what is of another revision or layout. */
-async function forgetOthers(source: Source, store: Store, revision: string): Promise<void> {
-  const mine = `${source.name}@${revision}/${LAYOUT}/`;
-  for (const key of await store.keys(`${source.name}@`)) if (!key.startsWith(mine)) await store.delete(key);
+/** Deletes what is of another revision, layout or form. */
+async function forgetOthers({ name }: Source, store: Store, revision: string): Promise<void> {
+  const mine = keysOf(name, revision);
+  for (const key of await store.keys(keysOf(name))) if (!key.startsWith(mine)) await store.delete(key);
+  for (const key of await store.keys(oldKeysOf(name))) if (isOfOldForm(key, name)) await store.delete(key);
 }

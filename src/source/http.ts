@@ -1,5 +1,6 @@
 import { MixtabError } from "../base/errors.ts";
 import { release } from "../base/release.ts";
+import { modelName } from "./model_name.ts";
 import type { Source } from "./source.ts";
 
 /** Attempts in a row that bring no byte before a connection counts as lost. */
@@ -31,7 +32,7 @@ export function httpSource(baseUrl: string, options: HttpOptions = {}): Source {
   const sizes = new Map<string, number>();
 
   return {
-    name: base.origin + base.pathname,
+    name: modelName(base),
     remote: true,
 
     text: (file, signal) =>
