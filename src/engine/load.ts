@@ -63,7 +63,8 @@ export interface Loaded extends Runnable {
   readonly dense: readonly Pick<DenseModule, "role" | "matrix">[];
   /**
    * Brings the rest of the experts to the store; resolves when all are there or nothing more can be
-   * done, which is a warning.
+   * done, which is a warning. Where the store is full, the progress is done too, and the warning
+   * says how much is kept.
    */
   fill(signal: AbortSignal): Promise<void>;
 }
@@ -101,13 +102,17 @@ export async function loadModel(
   meter.totalBytes = denseBytes + (library?.totalBytes ?? 0);
 
   meter.enter("dense", repository.complete ? "store" : "network");
+  let unkeptBytes = 0;
   const weights = await loadDense(modules, {
     speaker,
     store,
     prefix,
     reading: { source, connections, inDemand: true, signal },
     onLoaded: (bytes, from) => meter.loaded(bytes, from),
-    onQuota: (error) => meter.warn(error.message),
+    onUnkept(bytes, error) {
+      unkeptBytes += bytes;
+      meter.warn(error.message);
+    },
   });
   await library?.open();
 
@@ -149,10 +154,15 @@ export async function loadModel(
     dense: modules,
     async fill(fillSignal) {
       try {
-        const work = async () => library === null || (await library.fill(fillSignal));
+        const work = async () => (library === null || (await library.fill(fillSignal))) && unkeptBytes === 0;
         if (store && !repository.complete) {
-          if (!(await alone(`mixtab ${prefix}`, fillSignal, work))) return;
-          await repository.finish();
+          const all = await alone(`mixtab ${prefix}`, fillSignal, work);
+          const ended = all ? await refusal(repository.finish()) : "";
+          if (ended !== null) {
+            const keptBytes = denseBytes - unkeptBytes + (library?.keptBytes ?? 0);
+            const kept = `${keptBytes} of ${meter.totalBytes} bytes of the model are kept for the next visit.`;
+            return meter.endEarly(`${ended} ${kept}`.trim());
+          }
         }
         meter.enter("done");
       } catch (error) {
@@ -160,6 +170,17 @@ export async function loadModel(
       }
     },
   };
+}
+
+/** Why a store did not keep something; null if it did. */
+async function refusal(put: Promise<void>): Promise<string | null> {
+  try {
+    await put;
+    return null;
+  } catch (error) {
+    if (!(error instanceof MixtabError)) throw error;
+    return error.message;
+  }
 }
 
 /** The experts of each layer, as `Ops.experts` takes them. */

@@ -285,6 +285,38 @@ test("a full quota is a warning, and the work goes on from the network", async (
   expect(progress.some(({ warning }) => warning?.includes("full"))).toBe(true);
 });
 
+test.each([
+  ["at the first record", 0],
+  ["among the dense weights", 3],
+  ["among the experts", 60],
+  ["at the manifest", Number.POSITIVE_INFINITY],
+])("a quota that is spent %s ends the fill with done, which says how much is kept", async (_, most) => {
+  const records = new Map<string, MemoryRecord>();
+  const store = memoryStore(records);
+  let room = most;
+  const put: Store["put"] = async (key, bytes) => {
+    if (room-- <= 0 || key.endsWith("/manifest")) throw new MixtabError("quota", "The store is full.");
+    await store.put(key, bytes);
+  };
+  const progress: Progress[] = [];
+  const source = httpSource(`${server.origin}/${STORY}`, { retryDelayMs: 1 });
+  const last = await new Promise<Progress>((resolve, reject) => {
+    const onProgress = (event: Progress) => {
+      progress.push(event);
+      if (event.phase === "done") resolve(event);
+    };
+    const host = { id: "story", source, store: { ...store, put } };
+    openEngine(host, { device: "cpu", onProgress }).then((engine) => engines.push(engine), reject);
+  });
+  const keptBytes = [...records.values()].reduce((sum, { bytes }) => sum + bytes.length, 0);
+  expect(last.warning).toContain(`${keptBytes} of ${last.totalBytes} bytes of the model are kept`);
+  expect(progress.filter(({ phase }) => phase === "done")).toHaveLength(1);
+  expect(last.loadedBytes === last.totalBytes, "only what is kept counts as loaded").toBe(
+    keptBytes === last.totalBytes,
+  );
+  expect([...records.keys()].filter((key) => key.endsWith("/manifest"))).toEqual([]);
+});
+
 test("a cut connection is resumed", async () => {
   server.rule({ path: "model.safetensors", cutAfter: 20_000, times: 5 });
   const { engine } = await open();

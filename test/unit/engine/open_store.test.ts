@@ -36,7 +36,7 @@ async function visit(options: EngineOptions = {}, store?: Store) {
   });
   const onProgress = (event: Progress) => {
     progress.push(event);
-    if (event.phase === "done" || /fetched when|stopped/.test(event.warning ?? "")) done();
+    if (event.phase === "done") done();
   };
   const engine = await openEngine({ id: "story", source, store }, { device: "cpu", ...options, onProgress });
   try {
