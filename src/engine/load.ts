@@ -163,7 +163,7 @@ export async function loadModel(
             const kept = `${keptBytes} of ${meter.totalBytes} bytes of the model are kept for the next visit.`;
             return meter.endEarly(`${ended} ${kept}`.trim());
           }
-        }
+        } else if (repository.revised) await refusal(repository.finish()); // else the next visit asks again
         meter.enter("done");
       } catch (error) {
         if (!fillSignal.aborted) meter.warn(`The background download stopped: ${(error as Error).message}`);

@@ -194,6 +194,26 @@ test("a second visit asks for no weights", async () => {
   expect(progress.at(-1)).toMatchObject({ phase: "done", from: "store" });
 });
 
+test("a template that changed after the first visit is used on the second, and offline on the third", async () => {
+  const records = new Map<string, MemoryRecord>();
+  const { filled } = await open(STORY, {}, memoryStore(records));
+  await filled;
+  const promptOf = async (): Promise<number> => {
+    const { engine, filled: ended } = await open(STORY, {}, memoryStore(records));
+    await ended;
+    return (await ask(engine, HELLO.messages, { max_tokens: 1 })).usage.prompt_tokens;
+  };
+  server.clear();
+  const longer = (bytes: Buffer) => Buffer.from(bytes.toString().replaceAll("[INST] ", "zqzqzq "));
+  server.rule({ path: "chat_template.jinja", change: longer });
+  const prompt = await promptOf();
+  expect(prompt).toBeGreaterThan(HELLO.prompt_ids.length);
+  server.clear();
+  server.rule({ path: "/", status: 500 });
+  expect(await promptOf()).toBe(prompt);
+  expect(weightRequests()).toEqual([]);
+});
+
 test("each recipe has records of its own; what another left is not read, and comes back as it was", async () => {
   const records = new Map<string, MemoryRecord>();
   const sizes: number[] = [];

@@ -2,6 +2,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import fc from "fast-check";
 import { expect, test } from "vitest";
+import { MixtabError } from "../../../src/base/errors.ts";
 import { keysIn, keysOf, readKey } from "../../../src/engine/keys.ts";
 import { openRepository } from "../../../src/engine/repository.ts";
 import { givenFiles } from "../../../src/source/given_files.ts";
@@ -98,4 +99,98 @@ test("another revision takes the place of the stored one", async () => {
   expect(next.prefix).not.toBe(prefix);
   expect(await store.keys(prefix)).toEqual([]);
   expect((await store.keys(next.prefix)).length).toBe(2);
+});
+
+const TEMPLATE = "chat_template.jinja";
+const without = (...files: string[]) =>
+  Object.fromEntries(Object.entries(FILES).filter(([file]) => !files.includes(file)));
+
+/** A store that an earlier visit filled from these files. */
+async function visited(files: Record<string, Uint8Array<ArrayBuffer>>): Promise<Store> {
+  const store = memoryStore();
+  await keep({ ...givenFiles(files), name: "m", remote: true }, store);
+  return store;
+}
+
+/** A second visit to these files; `answer` may answer otherwise. */
+async function revisit(
+  store: Store,
+  files: Record<string, Uint8Array<ArrayBuffer>>,
+  answer: (file: string, text: Source["text"]) => Promise<string | undefined> = (file, text) => text(file),
+) {
+  const given = givenFiles(files);
+  const asked: string[] = [];
+  const text: Source["text"] = (file) => {
+    asked.push(file);
+    return answer(file, given.text);
+  };
+  const refuse = () => expect.unreachable("a second visit asks for no weights");
+  const source: Source = { ...given, name: "m", remote: true, text, read: refuse, size: refuse };
+  return { repository: await openRepository(source, store, "none"), asked };
+}
+
+const offline = () => Promise.reject(new MixtabError("network", "There is no network."));
+
+test("texts that were added, changed or removed since the first visit count on the next, and are stored", async () => {
+  const files = without(TEMPLATE);
+  const store = await visited(files);
+  const added = { ...files, [TEMPLATE]: utf8("first"), "generation_config.json": utf8('{"temperature": 0.5}') };
+  const { repository } = await revisit(store, added);
+  expect(repository.texts).toMatchObject({ [TEMPLATE]: "first", "generation_config.json": '{"temperature": 0.5}' });
+  expect([repository.complete, repository.revised]).toEqual([true, true]);
+  await repository.finish();
+  expect((await revisit(store, added)).repository.revised).toBe(false);
+  expect((await revisit(store, added, offline)).repository.texts).toEqual(repository.texts);
+
+  const { "generation_config.json": _, ...removed } = added;
+  const next = (await revisit(store, { ...removed, [TEMPLATE]: utf8("second") })).repository;
+  expect(next.texts[TEMPLATE]).toBe("second");
+  expect(next.texts["generation_config.json"]).toBeUndefined();
+  expect(next.prefix).toBe(repository.prefix);
+});
+
+test("on a second visit all texts are asked for at once, and nothing else", async () => {
+  const store = await visited(FILES);
+  let waiting = 0;
+  let release = () => {};
+  const all = new Promise<void>((resolve) => {
+    release = resolve;
+  });
+  const { asked } = await revisit(store, FILES, async (file, text) => {
+    if (++waiting === 5) release();
+    await all;
+    return await text(file);
+  });
+  expect(asked.sort()).toEqual([
+    TEMPLATE,
+    "config.json",
+    "generation_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+  ]);
+});
+
+test.each<[string, Parameters<typeof revisit>[2]]>([
+  ["there is no network", offline],
+  ["the server is in trouble", () => Promise.reject(new MixtabError("http", "The server answered 500."))],
+  ["the server has lost everything", async () => undefined],
+  ["the texts alone cannot be had", (file, text) => (file === "config.json" ? text(file) : offline())],
+  ["the tokenizer is gone", async (file, text) => (file === "tokenizer.json" ? undefined : await text(file))],
+  [
+    "a text is cut short",
+    async (file, text) => (await text(file))?.slice(0, file.startsWith("tokenizer") ? 99 : undefined),
+  ],
+])("where %s, a second visit opens what is stored", async (_, answer) => {
+  const store = await visited(FILES);
+  const first = (await revisit(store, FILES)).repository;
+  const { repository } = await revisit(store, FILES, answer);
+  expect(repository.texts).toEqual(first.texts);
+  expect([repository.complete, repository.revised]).toEqual([true, false]);
+});
+
+test("an aborted second visit rejects with the signal's reason", async () => {
+  const store = await visited(FILES);
+  const source = { ...named("m"), text: offline };
+  const reason = new Error("enough");
+  await expect(openRepository(source, store, "none", AbortSignal.abort(reason))).rejects.toBe(reason);
 });
