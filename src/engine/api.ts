@@ -55,6 +55,27 @@ export interface EngineOptions {
   readonly signal?: AbortSignal;
 }
 
+/** Which of the browser's stores is meant. */
+export interface StoreOptions {
+  /** Default: all there are. */
+  readonly store?: StoreKind;
+}
+
+/** A model as the browser keeps it. */
+export interface StoredModel {
+  /** Its URL, without what only opens the door (tokens, signatures); `deleteModel` takes it. */
+  readonly name: string;
+  /** Changes when the model's files do. */
+  readonly revision: string;
+  /** What became of weights that were published as floats: auto-1, mlx-1, none. */
+  readonly recipe: string;
+  /** Of its records. */
+  readonly bytes: number;
+  /** Whether all of it was stored, so that it opens without a network. */
+  readonly complete: boolean;
+  readonly store: Exclude<StoreKind, "memory">;
+}
+
 export interface Progress {
   /**
    * opening: config and headers; dense: the engine is not ready yet; experts: it answers already;

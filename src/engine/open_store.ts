@@ -60,6 +60,7 @@ export function forgiving(store: Store, note: (text: string) => void): Store {
     read: (key, accept, signal) => without(store.read(key, accept, signal), undefined),
     put: (key, bytes) => store.put(key, bytes),
     keys: (prefix) => without(store.keys(prefix), []),
+    sizes: (prefix) => without(store.sizes(prefix), new Map()),
     delete: (prefix) => without(store.delete(prefix), undefined),
     close: () => store.close(),
   };

@@ -52,6 +52,8 @@ export function memoryStore(
 
     keys: async (prefix) => keysWith(prefix),
 
+    sizes: async (prefix) => new Map(keysWith(prefix).map((key) => [key, bytesOf(key)])),
+
     async delete(prefix) {
       for (const key of keysWith(prefix)) records.delete(key);
       reader.forgetAll(prefix);

@@ -344,6 +344,15 @@ test("a cut connection is resumed", async () => {
   expect(server.log.some(({ cut }) => cut)).toBe(true);
 });
 
+test("weights that are no numbers are the error not-finite, which names the call that helps", async () => {
+  server.rule({ path: "model.safetensors", change: (bytes, begin) => (begin > 65536 ? bytes.fill(0xff) : bytes) });
+  const { engine } = await open();
+  await expect(ask(engine)).rejects.toMatchObject({
+    code: "not-finite",
+    message: expect.stringContaining("(deleteModel)"),
+  });
+});
+
 test("what a server does wrong has a name", async () => {
   expect(await codeOf(open("nowhere/"))).toBe("not-found");
   server.rule({ path: "model.safetensors", ignoreRange: true });

@@ -130,6 +130,7 @@ test.each(["read", "keys", "delete"] as const)(
       read: (...request) => again.read(...request),
       put: (...request) => again.put(...request),
       keys: (...request) => again.keys(...request),
+      sizes: (...request) => again.sizes(...request),
       delete: (...request) => again.delete(...request),
       close: () => again.close(),
     };
