@@ -89,6 +89,12 @@ export interface Progress {
   readonly bytesPerSecond: number;
   readonly from: "network" | "store";
   /**
+   * Whether the browser has promised to keep what is stored (`navigator.storage.persist`), which it
+   * is asked for a model of 100 MB or more that is about to be stored; absent until it has answered.
+   * The last event comes again with the answer.
+   */
+  readonly persisted?: boolean;
+  /**
    * Set when something did not go as hoped but the work goes on: the quota is full, a record was
    * damaged and fetched again, the store cannot be used.
    */

@@ -12,6 +12,7 @@ import { completions } from "./completions.ts";
 import { readLanguage } from "./language.ts";
 import { type Loaded, loadModel, resizePool } from "./load.ts";
 import { openStore } from "./open_store.ts";
+import { askingToPersist } from "./persistence.ts";
 import { Session } from "./session.ts";
 
 /** What only the host knows: a GPU where `navigator.gpu` is not it (Node), the model's files. */
@@ -35,10 +36,14 @@ export async function openEngine(
   const closed = new AbortController();
   let store: Store | null = null;
   const notes: string[] = [];
+  let { onProgress } = options;
   try {
     if (given) store = given;
-    else if (source.remote) store = await openStore(options.store, (text) => notes.push(text));
-    const loaded = await loadModel(speaker, source, store, { ...options, closed: closed.signal, notes });
+    else if (source.remote) {
+      store = await openStore(options.store, (text) => notes.push(text));
+      if (options.store !== "memory" && notes.length === 0) onProgress = askingToPersist(onProgress);
+    }
+    const loaded = await loadModel(speaker, source, store, { ...options, onProgress, closed: closed.signal, notes });
     const language = readLanguage(loaded.repository);
     return assemble({ id, speaker, store, loaded, language, trace, closed, signal });
   } catch (error) {
