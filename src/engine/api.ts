@@ -9,6 +9,9 @@ export type { Mode };
  */
 export type ModelReference = string | Readonly<Record<string, Blob | Uint8Array<ArrayBuffer>>>;
 
+/** Where records are kept: in the browser's database, in its private file system, in memory. */
+export type StoreKind = "indexeddb" | "opfs" | "memory";
+
 /** See {@link EngineOptions.quantize}. */
 export type Quantize = "auto" | "mlx" | boolean;
 
@@ -30,9 +33,10 @@ export interface EngineOptions {
   readonly device?: "auto" | "gpu" | "cpu";
   /**
    * Where weights are kept between visits; "opfs": as files, see bench/RESULTS.md. Default
-   * "indexeddb" where there is one.
+   * "indexeddb" where there is one. A store that cannot be used is replaced by memory, with a
+   * warning.
    */
-  readonly store?: "indexeddb" | "opfs" | "memory";
+  readonly store?: StoreKind;
   /** Record which experts serve which token; read it with `engine.trace()`. Default false. */
   readonly trace?: boolean;
   /**
@@ -51,6 +55,27 @@ export interface EngineOptions {
   readonly signal?: AbortSignal;
 }
 
+/** Which of the browser's stores is meant. */
+export interface StoreOptions {
+  /** Default: all there are. */
+  readonly store?: StoreKind;
+}
+
+/** A model as the browser keeps it. */
+export interface StoredModel {
+  /** Its URL, without what only opens the door (tokens, signatures); `deleteModel` takes it. */
+  readonly name: string;
+  /** Changes when the model's files do. */
+  readonly revision: string;
+  /** What became of weights that were published as floats: auto-1, mlx-1, none. */
+  readonly recipe: string;
+  /** Of its records. */
+  readonly bytes: number;
+  /** Whether all of it was stored, so that it opens without a network. */
+  readonly complete: boolean;
+  readonly store: Exclude<StoreKind, "memory">;
+}
+
 export interface Progress {
   /**
    * opening: config and headers; dense: the engine is not ready yet; experts: it answers already;
@@ -64,8 +89,14 @@ export interface Progress {
   readonly bytesPerSecond: number;
   readonly from: "network" | "store";
   /**
+   * Whether the browser has promised to keep what is stored (`navigator.storage.persist`), which it
+   * is asked for a model of 100 MB or more that is about to be stored; absent until it has answered.
+   * The last event comes again with the answer.
+   */
+  readonly persisted?: boolean;
+  /**
    * Set when something did not go as hoped but the work goes on: the quota is full, a record was
-   * damaged and fetched again.
+   * damaged and fetched again, the store cannot be used.
    */
   readonly warning?: string;
 }

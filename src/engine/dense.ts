@@ -43,8 +43,8 @@ interface DenseLoading {
   readonly reading: Reading;
   /** Told of bytes of the loaded form, also while they arrive. */
   readonly onLoaded: (bytes: number, from: "store" | "network") => void;
-  /** A record that could not be kept: the work goes on without it. */
-  readonly onQuota: (error: MixtabError) => void;
+  /** A record of so many bytes could not be kept: the work goes on without it. */
+  readonly onUnkept: (bytes: number, error: MixtabError) => void;
 }
 
 /**
@@ -112,12 +112,12 @@ async function loadWindow(window: readonly Placed[], loading: DenseLoading): Pro
 }
 
 /** Puts a record into the store; where the quota is used up the work goes on without. */
-async function keep(key: string, bytes: Uint8Array<ArrayBuffer>, { store, onQuota }: DenseLoading): Promise<void> {
+async function keep(key: string, bytes: Uint8Array<ArrayBuffer>, { store, onUnkept }: DenseLoading): Promise<void> {
   try {
     await store?.put(key, bytes);
   } catch (error) {
     if (!(error instanceof MixtabError)) throw error;
-    onQuota(error);
+    onUnkept(bytes.length, error);
   }
 }
 

@@ -6,14 +6,13 @@ import { cpuSpeaker } from "../ops/cpu/speaker.ts";
 import { gpuSpeaker } from "../ops/gpu/speaker.ts";
 import type { Speaker } from "../ops/ops.ts";
 import type { Source } from "../source/source.ts";
-import { openIndexedDbStore } from "../store/indexeddb.ts";
-import { memoryStore } from "../store/memory.ts";
-import { openOpfsStore } from "../store/opfs.ts";
 import type { Store } from "../store/store.ts";
 import type { Engine, EngineOptions, ModelInfo } from "./api.ts";
 import { completions } from "./completions.ts";
 import { readLanguage } from "./language.ts";
 import { type Loaded, loadModel, resizePool } from "./load.ts";
+import { openStore } from "./open_store.ts";
+import { askingToPersist } from "./persistence.ts";
 import { Session } from "./session.ts";
 
 /** What only the host knows: a GPU where `navigator.gpu` is not it (Node), the model's files. */
@@ -36,9 +35,15 @@ export async function openEngine(
   const speaker = await openSpeaker(device, gpu);
   const closed = new AbortController();
   let store: Store | null = null;
+  const notes: string[] = [];
+  let { onProgress } = options;
   try {
-    store = given ?? (await openStore(source, options.store));
-    const loaded = await loadModel(speaker, source, store, { ...options, closed: closed.signal });
+    if (given) store = given;
+    else if (source.remote) {
+      store = await openStore(options.store, (text) => notes.push(text));
+      if (options.store !== "memory" && notes.length === 0) onProgress = askingToPersist(onProgress);
+    }
+    const loaded = await loadModel(speaker, source, store, { ...options, onProgress, closed: closed.signal, notes });
     const language = readLanguage(loaded.repository);
     return assemble({ id, speaker, store, loaded, language, trace, closed, signal });
   } catch (error) {
@@ -139,11 +144,4 @@ async function openSpeaker(device: "auto" | "gpu" | "cpu", gpu: GPU | undefined)
       description: `${speaker.description}, since there is no WebGPU: fit for tiny models only`,
     });
   }
-}
-
-async function openStore(source: Source, wanted: EngineOptions["store"]): Promise<Store | null> {
-  if (!source.remote) return null;
-  const kind = wanted ?? (typeof indexedDB === "undefined" ? "memory" : "indexeddb");
-  if (kind === "memory") return memoryStore();
-  return await (kind === "opfs" ? openOpfsStore() : openIndexedDbStore());
 }

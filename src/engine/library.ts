@@ -83,6 +83,11 @@ export class ExpertLibrary {
     return this.modules[this.first[layer]!]!.layout;
   }
 
+  /** Of the records that are in the store. */
+  get keptBytes(): number {
+    return this.modules.reduce((sum, { layout }, id) => sum + (this.stored.has(id) ? layout.bytes : 0), 0);
+  }
+
   /** Finds out which records an earlier visit, or another tab, has left. */
   async open(): Promise<void> {
     for (const key of (await this.store?.keys(`${this.prefix}expert/`)) ?? []) {

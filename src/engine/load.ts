@@ -16,6 +16,7 @@ import { arrival, recipeOf } from "./arrival.ts";
 import { Connections } from "./connections.ts";
 import { type DenseModule, denseModule, loadDense } from "./dense.ts";
 import { ExpertLibrary } from "./library.ts";
+import { forgiving } from "./open_store.ts";
 import { ProgressMeter } from "./progress.ts";
 import { openRepository, type Repository } from "./repository.ts";
 import type { Runnable } from "./session.ts";
@@ -46,6 +47,8 @@ export interface LoadOptions {
   readonly read?: typeof readModel | undefined;
   /** Ends what is read ahead of demand. */
   readonly closed?: AbortSignal | undefined;
+  /** Warnings from before, to be told as progress. */
+  readonly notes?: readonly string[] | undefined;
 }
 
 /** A model on a device, ready to run. */
@@ -60,7 +63,8 @@ export interface Loaded extends Runnable {
   readonly dense: readonly Pick<DenseModule, "role" | "matrix">[];
   /**
    * Brings the rest of the experts to the store; resolves when all are there or nothing more can be
-   * done, which is a warning.
+   * done, which is a warning. Where the store is full, the progress is done too, and the warning
+   * says how much is kept.
    */
   fill(signal: AbortSignal): Promise<void>;
 }
@@ -72,13 +76,15 @@ export interface Loaded extends Runnable {
 export async function loadModel(
   speaker: Speaker,
   source: Source,
-  store: Store | null,
+  givenStore: Store | null,
   options: LoadOptions = {},
 ): Promise<Loaded> {
   const { quantize, signal, read = readModel } = options;
   const recipe = recipeOf(quantize);
   const meter = new ProgressMeter(options.onProgress);
   meter.enter("opening");
+  for (const note of options.notes ?? []) meter.warn(note);
+  const store = givenStore && forgiving(givenStore, (text) => meter.warn(text));
   const repository = await openRepository(source, store, recipe, signal);
   const model = read(repository.config);
   const contextLength = contextOf(model, options.contextLength);
@@ -96,13 +102,17 @@ export async function loadModel(
   meter.totalBytes = denseBytes + (library?.totalBytes ?? 0);
 
   meter.enter("dense", repository.complete ? "store" : "network");
+  let unkeptBytes = 0;
   const weights = await loadDense(modules, {
     speaker,
     store,
     prefix,
     reading: { source, connections, inDemand: true, signal },
     onLoaded: (bytes, from) => meter.loaded(bytes, from),
-    onQuota: (error) => meter.warn(error.message),
+    onUnkept(bytes, error) {
+      unkeptBytes += bytes;
+      meter.warn(error.message);
+    },
   });
   await library?.open();
 
@@ -144,17 +154,33 @@ export async function loadModel(
     dense: modules,
     async fill(fillSignal) {
       try {
-        const work = async () => library === null || (await library.fill(fillSignal));
+        const work = async () => (library === null || (await library.fill(fillSignal))) && unkeptBytes === 0;
         if (store && !repository.complete) {
-          if (!(await alone(`mixtab ${prefix}`, fillSignal, work))) return;
-          await repository.finish();
-        }
+          const all = await alone(`mixtab ${prefix}`, fillSignal, work);
+          const ended = all ? await refusal(repository.finish()) : "";
+          if (ended !== null) {
+            const keptBytes = denseBytes - unkeptBytes + (library?.keptBytes ?? 0);
+            const kept = `${keptBytes} of ${meter.totalBytes} bytes of the model are kept for the next visit.`;
+            return meter.endEarly(`${ended} ${kept}`.trim());
+          }
+        } else if (repository.revised) await refusal(repository.finish()); // else the next visit asks again
         meter.enter("done");
       } catch (error) {
         if (!fillSignal.aborted) meter.warn(`The background download stopped: ${(error as Error).message}`);
       }
     },
   };
+}
+
+/** Why a store did not keep something; null if it did. */
+async function refusal(put: Promise<void>): Promise<string | null> {
+  try {
+    await put;
+    return null;
+  } catch (error) {
+    if (!(error instanceof MixtabError)) throw error;
+    return error.message;
+  }
 }
 
 /** The experts of each layer, as `Ops.experts` takes them. */
@@ -168,10 +194,23 @@ const moeLayers = (library: ExpertLibrary, slots: Slots): MoeLayer[] =>
     slots,
   }));
 
-/** Runs `work` while no other tab does it for the same model. */
+/**
+ * Runs `work` while no other tab does it for the same model. Where locks are refused (a sandboxed
+ * frame), so is a store that tabs could share, and it runs without.
+ */
 async function alone<T>(name: string, signal: AbortSignal, work: () => Promise<T>): Promise<T> {
   if (typeof navigator === "undefined" || !navigator.locks) return await work();
-  return await navigator.locks.request(name, { signal }, work);
+  let began = false;
+  const locked = () => {
+    began = true;
+    return work();
+  };
+  try {
+    return await navigator.locks.request(name, { signal }, locked);
+  } catch (error) {
+    if (began || signal.aborted) throw error;
+    return await work();
+  }
 }
 
 function contextOf({ positions }: Model, wanted: number | undefined): number {

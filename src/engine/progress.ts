@@ -26,6 +26,12 @@ export class ProgressMeter {
     this.tell();
   }
 
+  /** Nothing more will be kept, though not all is: what was loaded stays as it is. */
+  endEarly(warning: string): void {
+    this.phase = "done";
+    this.tell(warning);
+  }
+
   /**
    * Bytes of the model that are now here. `transferred`: whether they have just been moved, and
    * count for the speed.

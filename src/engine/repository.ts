@@ -4,6 +4,7 @@ import type { TensorEntry } from "../format/safetensors.ts";
 import { openFiles } from "../source/open_model.ts";
 import type { Source } from "../source/source.ts";
 import { readWhole, type Store } from "../store/store.ts";
+import { isOfOldForm, keysIn, keysOf, oldKeysOf, readKey } from "./keys.ts";
 
 /** Small files that belong to a model besides its weights. */
 const TEXT_FILES = [
@@ -14,20 +15,19 @@ const TEXT_FILES = [
 ] as const;
 export type TextFile = (typeof TEXT_FILES)[number];
 
-/** Raised when records of older visits can no longer be read: a part of every key. */
-const LAYOUT = "v2";
-
 /** A model's small files, and where its tensors lie. */
 export interface Repository {
   readonly config: unknown;
   readonly checkpoint: Checkpoint;
   readonly texts: Readonly<Partial<Record<TextFile, string>>>;
-  /** What the store's keys of this model begin with: name@revision/layout/format/. */
+  /** What the store's keys of this model's records begin with, see keys.ts. */
   readonly prefix: string;
   /**
    * Whether every record was in the store when the model was opened: nothing needs to be requested.
    */
   readonly complete: boolean;
+  /** Whether texts have changed since the manifest was written. */
+  readonly revised: boolean;
   /** Writes the manifest: from now on the model opens from the store alone. */
   finish(): Promise<void>;
 }
@@ -40,9 +40,8 @@ interface Manifest {
 }
 
 /**
- * Opens a model: from its manifest in the store where an earlier visit stored everything
- * (config.json is asked for once more, to notice a new revision; without a network the stored one
- * counts), else from its files. `format` names how records are stored.
+ * Opens a model: from its manifest in the store where an earlier visit stored everything (see
+ * {@link revise}), else from its files. `format` names how records are stored.
  */
 export async function openRepository(
   source: Source,
@@ -50,8 +49,9 @@ export async function openRepository(
   format: string,
   signal?: AbortSignal,
 ): Promise<Repository> {
-  const stored = store && (await storedManifest(source, store, format, signal));
-  if (stored) return repository(source, store, format, stored, true);
+  const stored = store && (await storedManifest(source, store, format));
+  const current = stored && (await revise(stored, source, signal));
+  if (current) return repository(source, store, format, current, { complete: true, revised: current !== stored });
 
   const { config, shards, revision } = await openFiles(source, signal);
   const texts: Partial<Record<TextFile, string>> = {};
@@ -66,11 +66,17 @@ export async function openRepository(
     shards: [...shards].map(([file, tensors]) => [file, [...tensors]]),
   };
   if (store) await forgetOthers(source, store, revision);
-  return repository(source, store, format, manifest, false);
+  return repository(source, store, format, manifest, { complete: false, revised: false });
 }
 
-function repository(source: Source, store: Store | null, format: string, manifest: Manifest, complete: boolean) {
-  const prefix = `${source.name}@${manifest.revision}/${LAYOUT}/${format}/`;
+function repository(
+  source: Source,
+  store: Store | null,
+  format: string,
+  manifest: Manifest,
+  state: Pick<Repository, "complete" | "revised">,
+): Repository {
+  const prefix = keysIn(source.name, manifest.revision, format);
   const config: unknown = JSON.parse(manifest.config);
   const shards = new Map(manifest.shards.map(([file, tensors]) => [file, new Map(tensors)]));
   return {
@@ -78,34 +84,77 @@ function repository(source: Source, store: Store | null, format: string, manifes
     checkpoint: openCheckpoint(config, shards),
     texts: manifest.texts,
     prefix,
-    complete,
+    ...state,
     async finish() {
       await store?.put(`${prefix}manifest`, new TextEncoder().encode(JSON.stringify(manifest)));
     },
   };
 }
 
-async function storedManifest(source: Source, store: Store, format: string, signal?: AbortSignal) {
-  const keys = await store.keys(`${source.name}@`);
-  const key = keys.find((candidate) => candidate.endsWith(`/${LAYOUT}/${format}/manifest`));
+async function storedManifest(source: Source, store: Store, format: string): Promise<Manifest | undefined> {
+  const keys = await store.keys(keysOf(source.name));
+  const key = keys.find((candidate) => {
+    const { recipe, record } = readKey(candidate) ?? {};
+    return recipe === format && record === "manifest";
+  });
   const bytes = key && (await readWhole(store, key));
-  if (!bytes) return undefined;
-  const manifest = JSON.parse(new TextDecoder().decode(bytes)) as Manifest;
-  const current = await currentConfig(source, signal);
-  return current === undefined || sameJson(current, manifest.config) ? manifest : undefined;
+  return bytes ? (JSON.parse(new TextDecoder().decode(bytes)) as Manifest) : undefined;
 }
 
 /**
- * config.json as it is now; undefined where that cannot be told: no network, or a server in
- * trouble.
+ * What is stored, with the texts as they are now: all are asked for at once, so that a visit waits
+ * for one round trip. The same manifest if nothing has changed; undefined if config.json has, which
+ * means another revision. What cannot be told (no network, a server in trouble) is as it was stored.
  */
-async function currentConfig(source: Source, signal?: AbortSignal): Promise<string | undefined> {
+async function revise(stored: Manifest, source: Source, signal?: AbortSignal): Promise<Manifest | undefined> {
+  const [config, ...answers] = await Promise.all(
+    ["config.json", ...TEXT_FILES].map((file) => currentText(source, file, signal)),
+  );
+  if (typeof config !== "string") return stored;
+  if (!sameJson(config, stored.config)) return undefined;
+  const texts: Partial<Record<TextFile, string>> = {};
+  for (const [index, file] of TEXT_FILES.entries()) {
+    const before = stored.texts[file];
+    const text = isUsable(file, answers[index], before) ? answers[index] : before;
+    if (text !== undefined) texts[file] = text;
+  }
+  const changed = TEXT_FILES.some((file) => texts[file] !== stored.texts[file]);
+  return changed ? { ...stored, texts } : stored;
+}
+
+/** A text as it is now; undefined where there is none, null where that cannot be told. */
+async function currentText(source: Source, file: string, signal?: AbortSignal): Promise<string | undefined | null> {
   try {
-    return await source.text("config.json", signal);
+    return await source.text(file, signal);
   } catch (error) {
     signal?.throwIfAborted();
-    if (error instanceof MixtabError) return undefined;
+    if (error instanceof MixtabError) return null;
     throw error;
+  }
+}
+
+/**
+ * Whether an answer may take the place of the stored text. One that is no JSON where JSON is due was
+ * cut short, or is a page of the network's owner; and no model speaks without a tokenizer.json, so
+ * that it is not gone for good.
+ */
+function isUsable(
+  file: TextFile,
+  now: string | undefined | null,
+  before: string | undefined,
+): now is string | undefined {
+  if (now === null) return false;
+  if (now === before) return true;
+  if (now === undefined) return file !== "tokenizer.json";
+  return !file.endsWith(".json") || isJson(now);
+}
+
+function isJson(text: string): boolean {
+  try {
+    JSON.parse(text);
+    return true;
+  } catch {
+    return false;
   }
 }
 
@@ -117,8 +166,9 @@ function sameJson(text: string, canonical: string): boolean {
   }
 }
 
-/** Deletes what is of another revision or layout. */
-async function forgetOthers(source: Source, store: Store, revision: string): Promise<void> {
-  const mine = `${source.name}@${revision}/${LAYOUT}/`;
-  for (const key of await store.keys(`${source.name}@`)) if (!key.startsWith(mine)) await store.delete(key);
+/** Deletes what is of another revision, layout or form. */
+async function forgetOthers({ name }: Source, store: Store, revision: string): Promise<void> {
+  const mine = keysOf(name, revision);
+  for (const key of await store.keys(keysOf(name))) if (!key.startsWith(mine)) await store.delete(key);
+  for (const key of await store.keys(oldKeysOf(name))) if (isOfOldForm(key, name)) await store.delete(key);
 }

@@ -238,7 +238,7 @@ export class Session {
     if (sample && !report.finite)
       throw new MixtabError(
         "not-finite",
-        "The model computed numbers that are not finite. Its weights may be damaged: delete the stored model and load it again.",
+        "The model computed numbers that are not finite. Its weights may be damaged: delete what is stored of the model (deleteModel) and open it again.",
       );
     this.ids.push(...ids);
   }

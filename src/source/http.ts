@@ -1,5 +1,6 @@
 import { cut, describe, discard, isAbsent, isRefused, noRange, statusError } from "./http_answer.ts";
 import { type Answer, type HttpOptions, HttpWire } from "./http_wire.ts";
+import { modelName } from "./model_name.ts";
 import type { Source } from "./source.ts";
 import { checkTextBytes, isOptional, readText } from "./text_files.ts";
 
@@ -16,7 +17,7 @@ export function httpSource(baseUrl: string, options: HttpOptions = {}): Source {
   const wire = new HttpWire(base, options);
 
   return {
-    name: base.origin + base.pathname,
+    name: modelName(base),
     remote: true,
 
     text: (file, signal) =>

@@ -78,6 +78,14 @@ class IndexedDbStore implements Store {
     });
   }
 
+  async sizes(prefix: string): Promise<ReadonlyMap<string, number>> {
+    try {
+      return await this.use((database) => sizes(database, startingWith(prefix)));
+    } catch (error) {
+      throw storeError(PLACE, error);
+    }
+  }
+
   async delete(prefix: string): Promise<void> {
     try {
       await this.use((database) => database.delete(RECORDS, startingWith(prefix)));
@@ -155,8 +163,9 @@ async function connect(name: string, onGone: () => void): Promise<Database> {
     });
     opening.then((database) => {
       clearTimeout(timer);
-      if (gaveUp) database.close();
-      else resolve(database);
+      if (!gaveUp && database.objectStoreNames.contains(RECORDS)) return resolve(database);
+      database.close();
+      reject(new Error(`the database ${name} was made by another program`));
     }, reject);
   });
 }
@@ -169,6 +178,13 @@ async function write(database: Database, key: string, record: StoredRecord): Pro
   const transaction = database.transaction(RECORDS, "readwrite", { durability: "relaxed" });
   transaction.store.put(record, key).catch(() => {});
   await transaction.done;
+}
+
+/** Lengths by key. A record is got without its content, which its Blob leaves on disk. */
+async function sizes(database: Database, range: IDBKeyRange): Promise<ReadonlyMap<string, number>> {
+  const { store } = database.transaction(RECORDS, "readonly");
+  const [keys, records] = await Promise.all([store.getAllKeys(range), store.getAll(range)]);
+  return new Map(keys.map((key, index) => [key, records[index]?.bytes ?? 0]));
 }
 
 /** The range of keys that begin with `prefix`; keys are compared by UTF-16 code units. */

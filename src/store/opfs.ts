@@ -66,14 +66,16 @@ class OpfsStore implements Store {
   }
 
   async keys(prefix: string): Promise<string[]> {
-    if (this.closed) throw closedError();
-    try {
-      const keys: string[] = [];
-      for await (const path of files(await this.folder("records"), [])) keys.push(keyOf(path));
-      return keys.filter((key) => key.startsWith(prefix)).sort();
-    } catch (error) {
-      throw storeError(PLACE, error);
+    return [...(await this.files(prefix)).keys()];
+  }
+
+  async sizes(prefix: string): Promise<ReadonlyMap<string, number>> {
+    const sizes = new Map<string, number>();
+    for (const [key, handle] of await this.files(prefix)) {
+      const file = await handle.getFile().catch(() => undefined); // another tab may have removed it
+      if (file) sizes.set(key, Math.max(0, file.size - TRAILER_BYTES));
     }
+    return sizes;
   }
 
   async delete(prefix: string): Promise<void> {
@@ -93,11 +95,25 @@ class OpfsStore implements Store {
 
   /**
    * Removes the unfinished files of writers that were cut off, for example by closing a tab; does
-   * nothing while somebody writes.
+   * nothing while somebody writes. Fails where there is no room even for folders.
    */
   async clean(): Promise<void> {
     const root = await this.root();
+    await this.folder("records");
     await withLock(this.lock, { mode: "exclusive", ifAvailable: true }, () => removeEntry(root, "writing"));
+  }
+
+  /** The files of the records whose keys begin with `prefix`, by key, in order. */
+  private async files(prefix: string): Promise<ReadonlyMap<string, FileSystemFileHandle>> {
+    if (this.closed) throw closedError();
+    try {
+      const found: [string, FileSystemFileHandle][] = [];
+      for await (const { path, handle } of files(await this.folder("records"), [])) found.push([keyOf(path), handle]);
+      const asked = found.filter(([key]) => key.startsWith(prefix));
+      return new Map(asked.sort(([a], [b]) => (a < b ? -1 : 1)));
+    } catch (error) {
+      throw storeError(PLACE, error);
+    }
   }
 
   private async find(path: FilePath): Promise<Kept | undefined> {
@@ -157,9 +173,14 @@ class OpfsStore implements Store {
   }
 }
 
-async function* files(folder: FileSystemDirectoryHandle, folders: readonly string[]): AsyncGenerator<FilePath> {
+interface FoundFile {
+  readonly path: FilePath;
+  readonly handle: FileSystemFileHandle;
+}
+
+async function* files(folder: FileSystemDirectoryHandle, folders: readonly string[]): AsyncGenerator<FoundFile> {
   for await (const [name, handle] of folder.entries()) {
-    if (handle.kind === "file") yield { folders, name };
+    if (handle.kind === "file") yield { path: { folders, name }, handle: handle as FileSystemFileHandle };
     else yield* files(handle as FileSystemDirectoryHandle, [...folders, name]);
   }
 }

@@ -27,6 +27,11 @@ export interface Store {
    * records.
    */
   keys(prefix: string): Promise<string[]>;
+  /**
+   * Lengths of the records whose keys begin with `prefix`, in the order of their keys, without
+   * reading the records. Errors: store, closed.
+   */
+  sizes(prefix: string): Promise<ReadonlyMap<string, number>>;
   /** Deletes every record whose key begins with `prefix`. */
   delete(prefix: string): Promise<void>;
   close(): void;

@@ -11,6 +11,7 @@ import type {
   RequestOptions,
   Stats,
 } from "../engine/api.ts";
+import { askingToPersist } from "../engine/persistence.ts";
 import { type Answer, type Call, fromWire } from "./protocol.ts";
 
 /** The callbacks of a call that has not settled. */
@@ -27,7 +28,9 @@ type Question = Call extends infer C ? (C extends { id: number } ? Omit<C, "id">
 /** Opens an engine in a worker. The worker ends with `close`, or when opening fails. */
 export async function openInWorker(worker: Worker, model: ModelReference, options: EngineOptions): Promise<Engine> {
   const wire = new WorkerWire(worker);
-  const { onProgress, signal, ...rest } = options;
+  const { onProgress: told, signal, ...rest } = options;
+  const isKept = typeof model === "string" && options.store !== "memory";
+  const onProgress = isKept ? askingToPersist(told) : told;
   try {
     let info = (await wire.ask(
       { kind: "open", model, options: rest },

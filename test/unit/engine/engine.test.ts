@@ -194,6 +194,26 @@ test("a second visit asks for no weights", async () => {
   expect(progress.at(-1)).toMatchObject({ phase: "done", from: "store" });
 });
 
+test("a template that changed after the first visit is used on the second, and offline on the third", async () => {
+  const records = new Map<string, MemoryRecord>();
+  const { filled } = await open(STORY, {}, memoryStore(records));
+  await filled;
+  const promptOf = async (): Promise<number> => {
+    const { engine, filled: ended } = await open(STORY, {}, memoryStore(records));
+    await ended;
+    return (await ask(engine, HELLO.messages, { max_tokens: 1 })).usage.prompt_tokens;
+  };
+  server.clear();
+  const longer = (bytes: Buffer) => Buffer.from(bytes.toString().replaceAll("[INST] ", "zqzqzq "));
+  server.rule({ path: "chat_template.jinja", change: longer });
+  const prompt = await promptOf();
+  expect(prompt).toBeGreaterThan(HELLO.prompt_ids.length);
+  server.clear();
+  server.rule({ path: "/", status: 500 });
+  expect(await promptOf()).toBe(prompt);
+  expect(weightRequests()).toEqual([]);
+});
+
 test("each recipe has records of its own; what another left is not read, and comes back as it was", async () => {
   const records = new Map<string, MemoryRecord>();
   const sizes: number[] = [];
@@ -285,11 +305,52 @@ test("a full quota is a warning, and the work goes on from the network", async (
   expect(progress.some(({ warning }) => warning?.includes("full"))).toBe(true);
 });
 
+test.each([
+  ["at the first record", 0],
+  ["among the dense weights", 3],
+  ["among the experts", 60],
+  ["at the manifest", Number.POSITIVE_INFINITY],
+])("a quota that is spent %s ends the fill with done, which says how much is kept", async (_, most) => {
+  const records = new Map<string, MemoryRecord>();
+  const store = memoryStore(records);
+  let room = most;
+  const put: Store["put"] = async (key, bytes) => {
+    if (room-- <= 0 || key.endsWith("/manifest")) throw new MixtabError("quota", "The store is full.");
+    await store.put(key, bytes);
+  };
+  const progress: Progress[] = [];
+  const source = httpSource(`${server.origin}/${STORY}`, { retryDelayMs: 1 });
+  const last = await new Promise<Progress>((resolve, reject) => {
+    const onProgress = (event: Progress) => {
+      progress.push(event);
+      if (event.phase === "done") resolve(event);
+    };
+    const host = { id: "story", source, store: { ...store, put } };
+    openEngine(host, { device: "cpu", onProgress }).then((engine) => engines.push(engine), reject);
+  });
+  const keptBytes = [...records.values()].reduce((sum, { bytes }) => sum + bytes.length, 0);
+  expect(last.warning).toContain(`${keptBytes} of ${last.totalBytes} bytes of the model are kept`);
+  expect(progress.filter(({ phase }) => phase === "done")).toHaveLength(1);
+  expect(last.loadedBytes === last.totalBytes, "only what is kept counts as loaded").toBe(
+    keptBytes === last.totalBytes,
+  );
+  expect([...records.keys()].filter((key) => key.endsWith("/manifest"))).toEqual([]);
+});
+
 test("a cut connection is resumed", async () => {
   server.rule({ path: "model.safetensors", cutAfter: 20_000, times: 5 });
   const { engine } = await open();
   expect((await ask(engine)).choices[0]!.message.content).toBe(HELLO.text);
   expect(server.log.some(({ cut }) => cut)).toBe(true);
+});
+
+test("weights that are no numbers are the error not-finite, which names the call that helps", async () => {
+  server.rule({ path: "model.safetensors", change: (bytes, begin) => (begin > 65536 ? bytes.fill(0xff) : bytes) });
+  const { engine } = await open();
+  await expect(ask(engine)).rejects.toMatchObject({
+    code: "not-finite",
+    message: expect.stringContaining("(deleteModel)"),
+  });
 });
 
 test("what a server does wrong has a name", async () => {

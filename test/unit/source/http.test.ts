@@ -652,9 +652,9 @@ describe("text", () => {
   });
 });
 
-it("the name is the folder's URL without its query, which goes with each request", async () => {
+it("the name is the folder's URL with its query, which goes with each request", async () => {
   const one = httpSource(`${server.url}m?key=1`);
-  expect(one.name).toBe(`${server.url}m/`);
+  expect(one.name).toBe(`${server.url}m/?key=1`);
   expect(one.remote).toBe(true);
   server.handler = serve({ "m/sub dir/a#.bin": FILE });
   expect(await readRange(one, "sub dir/a#.bin", 0, 2)).toEqual(FILE.slice(0, 2));

@@ -87,6 +87,18 @@ export function storeSuite(name: string, kind: Kind): void {
       expect(await store.keys("y")).toEqual([]);
     });
 
+    it("tells the lengths of the records that begin with a prefix", async () => {
+      const store = await session();
+      const lengths = { "m@1/b": 300_001, "m@1/a": 0, "m@10/a": 7, n: 1 };
+      for (const [key, length] of Object.entries(lengths)) await store.put(key, bytesOf(length));
+      expect([...(await store.sizes("m@1/"))]).toEqual([
+        ["m@1/a", 0],
+        ["m@1/b", 300_001],
+      ]);
+      expect(Object.fromEntries(await store.sizes(""))).toEqual(lengths);
+      expect(await store.sizes("y")).toEqual(new Map());
+    });
+
     it("deletes the keys that begin with a prefix, and no others", async () => {
       const store = await session();
       for (const key of ["m@1/a", "m@1/b", "m@10/a", "n"]) await store.put(key, bytesOf(3));
