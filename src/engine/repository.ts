@@ -32,6 +32,9 @@ export interface Repository {
   finish(): Promise<void>;
 }
 
+/** A visit to a stored model waits no longer for what may have changed, however busy the server is. */
+const PATIENCE_MS = 5000;
+
 interface Manifest {
   readonly config: string;
   readonly revision: string;
@@ -41,16 +44,18 @@ interface Manifest {
 
 /**
  * Opens a model: from its manifest in the store where an earlier visit stored everything (see
- * {@link revise}), else from its files. `format` names how records are stored.
+ * {@link revise}), else from its files. `format` names how records are stored; `patienceMs` is how
+ * long a stored model waits for what may have changed.
  */
 export async function openRepository(
   source: Source,
   store: Store | null,
   format: string,
   signal?: AbortSignal,
+  patienceMs = PATIENCE_MS,
 ): Promise<Repository> {
   const stored = store && (await storedManifest(source, store, format));
-  const current = stored && (await revise(stored, source, signal));
+  const current = stored && (await revise(stored, source, AbortSignal.timeout(patienceMs), signal));
   if (current) return repository(source, store, format, current, { complete: true, revised: current !== stored });
 
   const { config, shards, revision } = await openFiles(source, signal);
@@ -106,9 +111,14 @@ async function storedManifest(source: Source, store: Store, format: string): Pro
  * for one round trip. The same manifest if nothing has changed; undefined if config.json has, which
  * means another revision. What cannot be told (no network, a server in trouble) is as it was stored.
  */
-async function revise(stored: Manifest, source: Source, signal?: AbortSignal): Promise<Manifest | undefined> {
+async function revise(
+  stored: Manifest,
+  source: Source,
+  late: AbortSignal,
+  signal?: AbortSignal,
+): Promise<Manifest | undefined> {
   const [config, ...answers] = await Promise.all(
-    ["config.json", ...TEXT_FILES].map((file) => currentText(source, file, signal)),
+    ["config.json", ...TEXT_FILES].map((file) => currentText(source, file, late, signal)),
   );
   if (typeof config !== "string") return stored;
   if (!sameJson(config, stored.config)) return undefined;
@@ -123,12 +133,17 @@ async function revise(stored: Manifest, source: Source, signal?: AbortSignal): P
 }
 
 /** A text as it is now; undefined where there is none, null where that cannot be told. */
-async function currentText(source: Source, file: string, signal?: AbortSignal): Promise<string | undefined | null> {
+async function currentText(
+  source: Source,
+  file: string,
+  late: AbortSignal,
+  signal?: AbortSignal,
+): Promise<string | undefined | null> {
   try {
-    return await source.text(file, signal);
+    return await source.text(file, signal ? AbortSignal.any([signal, late]) : late);
   } catch (error) {
     signal?.throwIfAborted();
-    if (error instanceof MixtabError) return null;
+    if (late.aborted || error instanceof MixtabError) return null;
     throw error;
   }
 }

@@ -194,3 +194,20 @@ test("an aborted second visit rejects with the signal's reason", async () => {
   const reason = new Error("enough");
   await expect(openRepository(source, store, "none", AbortSignal.abort(reason))).rejects.toBe(reason);
 });
+
+test("a stored model does not wait for a server that makes it wait", async () => {
+  const store = memoryStore();
+  await keep(named("https://busy.example/m/"), store);
+  const text = (_: string, signal?: AbortSignal) =>
+    new Promise<never>((_resolve, reject) => {
+      const stop = () => reject(signal?.reason);
+      if (signal?.aborted) stop();
+      signal?.addEventListener("abort", stop);
+    });
+  const busy: Source = { ...named("https://busy.example/m/"), text };
+  const { complete, texts } = await openRepository(busy, store, "none", undefined, 20);
+  expect(complete).toBe(true);
+  expect(texts["tokenizer.json"]).toContain("model");
+  const stopped = AbortSignal.abort(new Error("the user stopped"));
+  await expect(openRepository(busy, store, "none", stopped, 20)).rejects.toThrow("the user stopped");
+});
