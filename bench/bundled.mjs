@@ -4,7 +4,10 @@ import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { build } from "vite";
 
-/** Gives `use` what bench/NAME.ts exports, bundled for Node without wrappers that would distort times. */
+/**
+ * Calls `use` with what bench/NAME.ts exports. The file is bundled for Node first, without wrappers
+ * that would distort times.
+ */
 export async function withBundle(name, use) {
   const outDir = mkdtempSync(join(tmpdir(), "mixtab-bench-"));
   try {

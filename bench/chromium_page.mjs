@@ -1,10 +1,10 @@
-/** A page in headless Chromium that can import this project's sources, for benchmarks. */
+/** For benchmarks: a page in headless Chromium that can import this project's sources. */
 import { join } from "node:path";
 import { chromium } from "playwright";
 import { createServer } from "vite";
 import { CHROMIUM_FLAGS, findChromium } from "../test/support/chromium.mjs";
 
-/** Opens the page; `close` ends browser and server. */
+/** Opens the page. `close` ends the browser and the server. */
 export async function openPage() {
   const root = join(import.meta.dirname, "..");
   const server = await createServer({
@@ -28,5 +28,5 @@ export async function openPage() {
   };
 }
 
-/** The middle of some numbers. */
+/** The median of some numbers. */
 export const median = (numbers) => numbers.toSorted((a, b) => a - b)[Math.floor(numbers.length / 2)];

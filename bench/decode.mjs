@@ -1,6 +1,8 @@
 /**
- * `node bench/decode.mjs [--tokens 60] [--rounds 5]`: the story model in headless Chromium with all experts in memory, half of them, and A slots, with and without
- * prefetch; the same answer in turn, round after round. Medians of the rounds.
+ * `node bench/decode.mjs [--tokens 60] [--rounds 5]`: runs the story model in headless Chromium
+ * with all experts in memory, with half and a quarter of them, and with A slots, with and without
+ * prefetch. In each round every condition gives the same answer, one after the other. Prints
+ * medians over the rounds.
  */
 import { parseArgs } from "node:util";
 import { median, openPage } from "./chromium_page.mjs";

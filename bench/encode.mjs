@@ -1,6 +1,8 @@
 /**
- * `node bench/encode.mjs [--tokens 200]`: JS time to replay a token's plan of 32 and 48 layers (writing the step, encoding the pass, submitting it), in headless
- * Chromium, and the bytes of its readback. The model is a toy: what is encoded depends on layers and dispatches alone.
+ * `node bench/encode.mjs [--tokens 200]`: measures, in headless Chromium, the JavaScript time to
+ * replay a token's plan of 32 and 48 layers (to write the step, encode the pass, and submit it),
+ * and the bytes of its readback. The model is a toy, since what is encoded depends only on layers
+ * and dispatches.
  */
 import { parseArgs } from "node:util";
 import { median, openPage } from "./chromium_page.mjs";

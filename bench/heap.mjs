@@ -1,6 +1,8 @@
 /**
- * `node bench/heap.mjs [--format bf16|mlx] [--megabytes 512]` (after `npm run build:lib`): peak JS heap of the engine's worker, ArrayBuffers counted,
- * while a generated Mixtral loads by Range in headless Chromium. The model's bytes are made as they are asked for and never stored here.
+ * `node bench/heap.mjs [--format bf16|mlx] [--megabytes 512]` (after `npm run build:lib`): measures
+ * the peak JS heap of the engine's worker, including ArrayBuffers, while a generated Mixtral loads
+ * by Range requests in headless Chromium. The model's bytes are computed when they are requested
+ * and are never stored here.
  */
 
 import { readFileSync } from "node:fs";
@@ -17,7 +19,7 @@ const root = join(import.meta.dirname, "..");
 const [WIDTH, HIDDEN, EXPERTS, VOCABULARY, GROUP] = [1024, 3584, 8, 2048, 64];
 const MIB = 1024 * 1024;
 
-/** Tensors of the model in the order of the file: name, dtype, shape. */
+/** The tensors of the model in the order of the file, each as name, dtype and shape. */
 function tensors(layers) {
   const list = [];
   const linear = (module, rows, columns) => {
@@ -42,7 +44,7 @@ function tensors(layers) {
   return list;
 }
 
-/** The header and length of a file of at least `megabytes`. */
+/** The header and the length of a model file of at least `megabytes`. */
 function file() {
   for (let layers = 1; ; layers++) {
     const header = {};
@@ -60,7 +62,10 @@ function file() {
   }
 }
 
-/** 64 KiB of small bf16 numbers, repeated: both bytes of each are harmless as words, scales and floats. */
+/**
+ * 64 KiB of small bf16 numbers, of which the model's data are repetitions. Their bytes are harmless
+ * as quantised words, scales and floats alike.
+ */
 const block = Buffer.alloc(65536);
 for (let i = 0, state = 1; i < block.length; i += 2) {
   state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
@@ -141,7 +146,7 @@ session.on("Target.receivedMessageFromTarget", ({ message }) => {
 });
 await session.send("Target.setAutoAttach", { autoAttach: true, waitForDebuggerOnStart: false, flatten: false });
 
-/** Runtime.getHeapUsage of the worker: V8's heap and the memory of ArrayBuffers. */
+/** The heap of the worker (Runtime.getHeapUsage): V8's heap and the memory of ArrayBuffers. */
 async function heap() {
   if (!worker) return undefined;
   const id = nextId++;

@@ -9,7 +9,10 @@ import { QWEN3_30B_A3B } from "../test/support/synthetic_model.ts";
 
 const WARM_UP_TOKENS = 200;
 
-/** Prints a row for each number of slots: residency and policy alone, on routes that are made up. */
+/**
+ * Prints a row for each number of slots. Only residency and policy run, on routes that are drawn at
+ * random.
+ */
 export function bench(tokens: number): void {
   const shape = QWEN3_30B_A3B;
   const { layers, experts } = shape;
@@ -40,7 +43,10 @@ export function bench(tokens: number): void {
 
 const CYCLES = [0.5, 1, 2, 4, 6, 8];
 
-/** Prints hit rates of generated tokens by half-life, with and without what a use by the last token adds. */
+/**
+ * Prints the hit rates of generated tokens for several half-lives, each with and without the
+ * addition for experts that the last token used.
+ */
 export async function sweep(folder: string): Promise<void> {
   for (const name of ["qwen", "gemma"]) {
     const trace = await readRouteTrace(join(folder, `${name}.route.csv.gz`));

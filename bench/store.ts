@@ -7,13 +7,13 @@ import { openOpfsStore } from "../src/store/opfs.ts";
 import { keptBlob, RecordReader } from "../src/store/reader.ts";
 import type { Store } from "../src/store/store.ts";
 
-/** The half of bench/store.mjs that runs in a dedicated worker, as the engine does. */
+/** The part of bench/store.mjs that runs in a dedicated worker, as the engine does. */
 
 const NAME = "mixtab-bench";
 const MEGABYTE = 1e6;
 const MIB = 1024 * 1024;
 
-/** Where a store's records are found without the store. */
+/** How to get at a store's records without the store. */
 interface Place {
   open(): Promise<Store>;
   blob(key: string): Promise<Blob>;
@@ -46,11 +46,14 @@ interface Request {
   readonly megabytes: number;
   readonly records: number;
   readonly rounds: number;
-  /** Lengths of slices to measure beside it, MiB. */
+  /** The lengths of slices, in MiB, that are measured as well. */
   readonly slices: readonly number[];
 }
 
-/** By way of reading, megabytes per second in each round; what was put, and the first reads, in `once`. */
+/**
+ * Measures. `rates`: for each way of reading, megabytes per second in each round. `once`: the rates
+ * of putting the records and of reading them for the first time.
+ */
 async function measure({ place: name, megabytes, records, rounds, slices }: Request) {
   const place = PLACES[name]!;
   const store = await place.open();
@@ -90,7 +93,7 @@ async function measure({ place: name, megabytes, records, rounds, slices }: Requ
     ways[`${mib} MiB`] = async (key) => void (await reader.read(key, (_, slice) => release(slice)));
   }
   const rates: Record<string, number[]> = Object.fromEntries(Object.keys(ways).map((way) => [way, []]));
-  // The first round is not counted: it warms the browser's caches for both.
+  // The first round is not counted: it warms the browser's caches for all ways.
   for (let round = 0; round <= rounds; round++) {
     const spent: Record<string, number> = {};
     for (const [i, key] of keys.entries()) {

@@ -1,4 +1,7 @@
-/** `npm run analyse -- TRACE`: the Mixtral paper's look at a conversation's routing. */
+/**
+ * `npm run analyse -- TRACE`: prints what the routing of a recorded conversation looks like, in the
+ * quantities of the Mixtral paper.
+ */
 import { parseArgs } from "node:util";
 import { MixtabError } from "../src/base/errors.ts";
 import { readRouteTrace } from "./route_trace.ts";

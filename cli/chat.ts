@@ -1,4 +1,7 @@
-/** `npm run chat -- "Tell me a story about a dog."`: one answer, on Dawn where it finds an adapter, else on the CPU. */
+/**
+ * `npm run chat -- "Tell me a story about a dog."`: prints one answer. The model runs on Dawn if
+ * that finds an adapter, else on the CPU.
+ */
 import { writeFile } from "node:fs/promises";
 import { parseArgs } from "node:util";
 import { MixtabError } from "../src/base/errors.ts";
@@ -10,7 +13,7 @@ import { formatBytes, parseBytes, runCommand } from "./shell.ts";
 const USAGE = `npm run chat -- MESSAGE [--model URL_OR_DIR] [--budget 2GB] [--device auto|gpu|cpu]
                [--temperature N] [--top-p N] [--seed N] [--max-tokens N] [--prefetch] [--trace FILE.csv]`;
 
-/** The story model that comes with the project. */
+/** The storytelling model that comes with the project. */
 const STORY_MODEL = "demo/public/models/storyteller-moe";
 
 const parseBudget = (text: string): number | "auto" => (text === "auto" ? "auto" : parseBytes(text));

@@ -1,7 +1,8 @@
 /**
- * `npm run check -- PATH... [--device cpu|gpu] [--slots N] [--chunk N] [--fixtures DIR] [--model MODEL]`: compares
- * mixtab with goldens. Each PATH is a golden of one of the kinds in check/kinds.ts, or a folder of
- * such, however deep.
+ * `npm run check -- PATH... [--device cpu|gpu] [--slots N] [--chunk N] [--fixtures DIR]
+ * [--model MODEL]`: compares mixtab with goldens, which hold the results of reference
+ * implementations. Each PATH is a golden of one of the kinds in check/kinds.ts, or a folder that
+ * has such goldens in it or in its subfolders.
  */
 import { readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
@@ -64,7 +65,10 @@ function readArguments(args: string[]): { readonly paths: readonly string[]; rea
   return { paths: positionals, options: { device: readDevice(device), slots, chunk, fixtures, model } };
 }
 
-/** The goldens at and below a path; where there are none the path itself, to be refused by name. */
+/**
+ * The goldens at and below a path. If there are none: the path itself, so that the error about it
+ * can name it.
+ */
 function expand(path: string): readonly string[] {
   const found = goldensBelow(path);
   return found.length > 0 ? found : [path];

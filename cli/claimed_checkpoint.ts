@@ -3,12 +3,15 @@ import { type Encoding, type Float, rangeBytes } from "../src/base/matrix.ts";
 import type { Checkpoint, MatrixSource } from "../src/format/checkpoint.ts";
 import { readClaims } from "../src/format/quantization_config.ts";
 
-/** As config.json spells them, in `torch_dtype` or (transformers 5) `dtype`; bf16 where it says nothing. */
+/**
+ * The types as config.json spells them, in `torch_dtype` or (transformers 5) `dtype`. If it gives
+ * neither, the type is bf16.
+ */
 const DTYPES: Readonly<Record<string, Float>> = { float32: "f32", float16: "f16", bfloat16: "bf16" };
 
 /**
- * The tensors that a config.json alone claims: all that the model asks for, of the type it names.
- * There are no bytes. Errors: unsupported-quantization.
+ * The tensors that a config.json alone claims to describe: all that the model asks for, of the type
+ * that config.json names. There are no bytes behind them. Errors: unsupported-quantization.
  */
 export function claimedCheckpoint(config: unknown): Checkpoint {
   const claims = readClaims(config);

@@ -1,15 +1,20 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 
-/** Where Chromium's packages keep the software Vulkan driver (SwiftShader). */
+/** Where packages of Chromium put the description of its software Vulkan driver, SwiftShader. */
 const SOFTWARE_DRIVERS = ["/usr/lib/chromium", "/usr/lib/chromium-browser", "/opt/google/chrome"].map((folder) =>
   join(folder, "vk_swiftshader_icd.json"),
 );
 
-/** Dawn's instances must outlive their devices, which do not keep them. */
+/**
+ * Keeps Dawn's instances alive: they must outlive their devices, which hold no reference to them.
+ */
 const instances: GPU[] = [];
 
-/** WebGPU in Node by npm's optional `webgpu` (Dawn); undefined where it is not installed or finds no adapter. `software`: also on SwiftShader. */
+/**
+ * WebGPU in Node, from npm's optional package `webgpu` (Dawn). undefined: the package is not
+ * installed, or finds no adapter. `software`: SwiftShader counts as an adapter too.
+ */
 export async function dawn({ software }: { readonly software: boolean }): Promise<GPU | undefined> {
   let module: typeof import("webgpu");
   try {

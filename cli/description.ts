@@ -1,4 +1,7 @@
-/** What `inspect` says of a model: its parts, their bytes, and what a budget buys. Knows no platform. */
+/**
+ * Works out what `inspect` prints about a model: its parts, their bytes, and what a budget buys.
+ * This file uses nothing of Node, so that it also runs in a browser.
+ */
 import { describeEncoding } from "../src/base/matrix.ts";
 import { arrival } from "../src/engine/arrival.ts";
 import { Connections } from "../src/engine/connections.ts";
@@ -13,7 +16,10 @@ import { readModel } from "../src/models/index.ts";
 import type { Source } from "../src/source/source.ts";
 import { formatBytes } from "./shell.ts";
 
-/** Measured on small models, see bench/RESULTS.md; a repository is run as it was published. */
+/**
+ * What an embedding or a head published at 4 bits costs; measured on small models, see
+ * bench/RESULTS.md. mixtab runs such a matrix as it was published.
+ */
 const COST_OF_4_BITS = {
   embedding: "8 bits would keep more of what the model knows",
   head: "8 bits would keep more of what the model knows (4 cost SmolLM2 7 % of its perplexity)",
@@ -31,12 +37,13 @@ export interface Wish {
   readonly budgetBytes: number;
 }
 
-/** A line: what is said of what. */
+/** One line: a name, and what there is to say under it. */
 export type Fact = readonly [name: string, value: string | number];
 
 /**
- * What there is, line by line. `source`: where the checkpoint's bytes would come from. Errors:
- * unsupported-model, bad-config, unsupported-quantization, budget-too-small: why it cannot run.
+ * Describes a model line by line. `source`: where the checkpoint's bytes would come from. Errors,
+ * if the model cannot run: unsupported-model, bad-config, unsupported-quantization,
+ * budget-too-small.
  */
 export function* describe(
   { config, checkpoint, source }: Described,
@@ -89,7 +96,7 @@ export function* describe(
   ];
 }
 
-/** Each of them once. */
+/** The distinct values: "32 or 64". */
 function list(values: readonly (string | number)[]): string {
   return [...new Set(values)].join(" or ");
 }

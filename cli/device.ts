@@ -4,7 +4,10 @@ import { gpuSpeaker } from "../src/ops/gpu/speaker.ts";
 import type { Speaker } from "../src/ops/ops.ts";
 import { dawn } from "./dawn.ts";
 
-/** A speaker in Node: on the GPU that there is, else Chromium's software driver. Errors: no-webgpu. */
+/**
+ * Opens a speaker in Node. For "gpu" that is on the GPU, or on Chromium's software driver if there
+ * is no GPU. Errors: no-webgpu.
+ */
 export async function openSpeaker(device: "cpu" | "gpu"): Promise<Speaker> {
   if (device === "cpu") return cpuSpeaker();
   const gpu = await dawn({ software: true });

@@ -1,7 +1,7 @@
 /**
- * `npm run inspect -- MODEL [--budget 2GB] [--quantize auto|mlx|false]`: what a model is made of
- * and what a budget buys, without loading its weights. MODEL is a folder, a URL, a Hub repository,
- * or a bare config.json: then sizes are those of the weights that it claims.
+ * `npm run inspect -- MODEL [--budget 2GB] [--quantize auto|mlx|false]`: prints what a model
+ * consists of and what a budget buys, without loading its weights. MODEL is a folder, a URL, a Hub
+ * repository, or a single config.json; for the last, sizes are those of the weights that it claims.
  */
 import { existsSync, statSync } from "node:fs";
 import { basename, dirname } from "node:path";
@@ -47,7 +47,10 @@ async function open(argument: string): Promise<Described> {
   return { config, checkpoint: claimedCheckpoint(config), source: bare.source };
 }
 
-/** A config.json by itself: a file, or a URL that ends so. */
+/**
+ * The source and the name of a single config.json: a file, or a URL that ends in `.json`. undefined
+ * if the argument is neither.
+ */
 function bareConfig(argument: string): { readonly source: Source; readonly file: string } | undefined {
   if (existsSync(argument))
     return statSync(argument).isFile()

@@ -3,7 +3,10 @@ import type { Host } from "../src/engine/engine.ts";
 import { openSource } from "../src/engine/open_source.ts";
 import { directorySource } from "../src/source/directory.ts";
 
-/** A model named on the command line: a local folder, else a URL or owner/name on the Hub. */
+/**
+ * Opens the model that an argument names: a local folder if there is one of that name, else a URL
+ * or owner/name on the Hub.
+ */
 export function openArgument(argument: string): Host {
   return existsSync(argument) ? { id: argument, source: directorySource(argument) } : openSource(argument);
 }

@@ -1,9 +1,11 @@
 /**
  * `npm run perplexity -- MODEL TEXT [--quantize auto|mlx|false] [--frugal] [--device cpu|gpu]
- * [--tokens N] [--against unquantised]`: how well a model foretells a text, and what quantising it
- * on arrival costs: perplexity; against the unquantised model the divergence (KL) per token and the
- * share of equal best ids; and what its weights take. TEXT is a text file, or a golden.json with
- * conversations, whose answers are foretold. `--frugal`: as a dense model of over 2 GB would be.
+ * [--tokens N] [--against unquantised]`: prints how well a model predicts a text (perplexity), and
+ * the bytes of its weights. With `--against unquantised` it also prints what quantisation costs:
+ * the divergence (KL) per token from the unquantised model, and the share of tokens for which both
+ * give the highest probability to the same id. TEXT is a text file, or a golden.json with
+ * conversations, whose answers are predicted. `--frugal` quantises a dense model as if it were over
+ * 2 GB.
  */
 import { readFileSync } from "node:fs";
 import { parseArgs } from "node:util";
@@ -77,13 +79,16 @@ function say(name: string, value: string | number): void {
   console.log(`${name.padEnd(20)} ${value}`);
 }
 
-/** Texts of at most `most` ids. */
+/** Cuts ids into texts of at most `most` ids. */
 function windows(ids: readonly number[], most: number): Text[] {
   const begins = Array.from({ length: Math.ceil(ids.length / most) }, (_, index) => index * most);
   return begins.map((begin) => ({ ids: ids.slice(begin, begin + most), from: 1 }));
 }
 
-/** The answers of a golden.json's conversations; undefined where the text is something else. */
+/**
+ * The conversations of a golden.json, in which the answers count. undefined if the text is anything
+ * else.
+ */
 function conversations(text: string): Text[] | undefined {
   let json: { readonly chats?: readonly Conversation[]; readonly prompts?: readonly Conversation[] } | null;
   try {

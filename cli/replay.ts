@@ -1,4 +1,7 @@
-/** `npm run replay -- TRACE...`: what caches of experts would have done on recorded conversations, policy by policy, beside the optimum. */
+/**
+ * `npm run replay -- TRACE...`: prints which hit rates caches of experts would have had on recorded
+ * conversations, for several policies and the optimum.
+ */
 import { writeFile } from "node:fs/promises";
 import { parseArgs } from "node:util";
 import { MixtabError } from "../src/base/errors.ts";

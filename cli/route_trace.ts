@@ -1,4 +1,7 @@
-/** Route traces: which experts served which token. BigMoeOnEdge's CSV (v1), and mixtab's, which has three columns more. */
+/**
+ * Reads route traces, which record which experts served which token: CSV files of BigMoeOnEdge
+ * (v1), or of mixtab, which have three more columns.
+ */
 import { readFile } from "node:fs/promises";
 import { gunzipSync } from "node:zlib";
 import { MixtabError } from "../src/base/errors.ts";
@@ -9,34 +12,43 @@ export interface Visit {
   readonly decode: boolean;
   readonly position: number;
   readonly layer: number;
-  /** By rank. */
+  /** The chosen experts by rank: the first choice comes first. */
   readonly experts: readonly number[];
-  /** Of the chosen experts, by rank; empty where the trace has none. */
+  /** The weights of the chosen experts, by rank. Empty if the trace has none. */
   readonly weights: readonly number[];
-  /** Of the prompt; null where the trace does not say. */
+  /**
+   * The segment of the prompt to which the token belongs; null for a generated token, or if the
+   * trace does not say.
+   */
   readonly segment: number | null;
 }
 
 export interface RouteTrace {
   readonly model: string;
   readonly layers: number;
-  /** E, per layer. */
+  /** E, the number of experts per layer. */
   readonly experts: number;
-  /** A, per token and layer. */
+  /** A, the number of experts per token and layer. */
   readonly top: number;
-  /** Of each layer; 0 where the trace does not say. */
+  /** By layer, the bytes of an expert's record; 0 if the trace does not say. */
   readonly recordBytes: readonly number[];
-  /** In the order of the file. */
+  /** All visits, in the order of the file. */
   readonly visits: readonly Visit[];
 }
 
-/** Text that fits in a string; and more layers or experts than any model has, so that a damaged header cannot ask for gigabytes. */
+/**
+ * MOST_BYTES: the longest text that fits into a string. MOST_LAYERS and MOST_EXPERTS: more than any
+ * model has, so that a damaged header cannot ask for gigabytes.
+ */
 const MOST_BYTES = 2 ** 29 - 64;
 const MOST_LAYERS = 2 ** 12;
 const MOST_EXPERTS = 2 ** 16;
 const NEEDED = ["phase", "step", "layer", "slot", "expert"] as const;
 
-/** A CSV, gzipped or not. Errors: not-found; bad-request, with the line. */
+/**
+ * Reads a trace from a CSV file, gzipped or not. Errors: not-found; bad-request, which names the
+ * line.
+ */
 export async function readRouteTrace(path: string): Promise<RouteTrace> {
   const file = await readFile(path).catch((error) => {
     throw new MixtabError(
@@ -59,7 +71,7 @@ function textOf(file: Buffer, name: string): string {
   throw bad(name, 1, `begins more than ${MOST_BYTES} bytes`);
 }
 
-/** `name` is what errors call it. */
+/** Parses a trace. Errors call it `name`. */
 export function parseRouteTrace(text: string, name = "the trace"): RouteTrace {
   const head = new Map<string, string>();
   const bytes = new Map<number, number>();
@@ -97,7 +109,7 @@ interface OpenVisit extends Visit {
 
 type Complain = (what: string) => MixtabError;
 
-/** A row is the next rank of the last visit, or begins a visit. */
+/** Adds a row: it is the next rank of the last visit, or begins a new visit. */
 function addRow(visits: OpenVisit[], columns: readonly string[], cells: readonly string[], complain: Complain): void {
   const cell = (column: string) => whole(cells[columns.indexOf(column)], column, complain);
   const [turn, phase] = [columns.includes("turn") ? cell("turn") : 0, cell("phase")];
@@ -121,7 +133,10 @@ function addRow(visits: OpenVisit[], columns: readonly string[], cells: readonly
   visit.weights.push(Number(weight));
 }
 
-/** What the header says, which must agree with the routes, or else what they show. */
+/**
+ * The shape of the model as the header gives it; where the header gives none, the smallest that the
+ * routes allow. Throws if the routes do not fit what the header says.
+ */
 function shapeOf(
   visits: readonly Visit[],
   head: ReadonlyMap<string, string>,

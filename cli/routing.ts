@@ -1,34 +1,49 @@
-/** What the routing of a conversation looks like: the analysis of the Mixtral paper (Jiang et al. 2024, section 5) and what expert capacities would have cost. */
+/**
+ * Analyses the routing of a conversation as the Mixtral paper does (Jiang et al. 2024, section 5),
+ * and computes how many assignments expert capacities would have dropped.
+ */
 import type { RouteTrace, Visit } from "./route_trace.ts";
 
-/** Factors of the capacities that are looked at (Switch: 1.0, 1.25; GShard: 2). */
+/** The capacity factors for which drops are computed (Switch: 1.0, 1.25; GShard: 2). */
 export const CAPACITY_FACTORS = [1, 1.25, 2] as const;
 
 export interface LayerRouting {
   readonly layer: number;
   readonly tokens: number;
-  /** [E], of the assignments; they sum to 1. */
+  /** [E], by expert, its share of the layer's assignments. The shares sum to 1. */
   readonly shares: readonly number[];
-  /** Of consecutive tokens: the first choice is the same; the first or second choice of one is among the two of the next. */
+  /**
+   * Shares of the pairs of consecutive tokens. firstRepeats: both have the same first choice.
+   * eitherRepeats: the first or second choice of one is among the first two of the other.
+   */
   readonly firstRepeats: number;
   readonly eitherRepeats: number;
   /**
-   * E * Σ f_i P_i (Fedus et al. 2021, eq. 4): 1 when balanced, E when one expert serves all. f: share of first choices; P: mean weight.
-   * null: the trace has no weights.
+   * E * Σ f_i P_i (Fedus et al. 2021, eq. 4): 1 when balanced, E when one expert serves all. f:
+   * share of first choices; P: mean weight. null: the trace has no weights.
    */
   readonly loadBalance: number | null;
-  /** By factor, the share of assignments beyond capacity, which is ceil(factor * tokens * A / E) for each expert. */
+  /**
+   * By capacity factor, the share of assignments beyond the capacity of their expert, which is
+   * ceil(factor * tokens * A / E).
+   */
   readonly dropped: readonly number[];
 }
 
 export interface Routing {
   readonly layers: readonly LayerRouting[];
-  /** The same repetitions if experts were drawn uniformly: 1 / E; 1 - C(E - 2, 2) / C(E, 2). */
+  /**
+   * The same shares of repetitions if experts were drawn uniformly: 1 / E for the first choice, and
+   * 1 - C(E - 2, 2) / C(E, 2) for either.
+   */
   readonly randomFirst: number;
   readonly randomEither: number;
 }
 
-/** All tokens of a trace, prompts too. Consecutive: neighbours in position, in one turn. */
+/**
+ * Analyses all tokens of a trace, those of prompts too. Two tokens are consecutive if their
+ * positions are neighbours in the same turn.
+ */
 export function analyseRouting({ visits, layers, experts }: RouteTrace): Routing {
   return {
     layers: Array.from({ length: layers }, (_, layer) => ofLayer(visits, layer, experts)),

@@ -1,7 +1,10 @@
 import { MixtabError } from "../src/base/errors.ts";
 import type { Quantize } from "../src/engine/api.ts";
 
-/** Runs a command to its exit code; an error of the user's world is one line on stderr, with its code. */
+/**
+ * Runs a command and exits with the code it returns. A MixtabError is printed to stderr as one line
+ * with its code, and the exit code is then 1.
+ */
 export async function runCommand(main: (args: string[]) => Promise<number>): Promise<never> {
   try {
     process.exit(await main(process.argv.slice(2)));
@@ -13,7 +16,7 @@ export async function runCommand(main: (args: string[]) => Promise<number>): Pro
   }
 }
 
-/** Bytes for people: "3.0 MB". */
+/** Bytes as the user reads them: "3.0 MB". */
 export function formatBytes(bytes: number): string {
   const units = ["B", "kB", "MB", "GB", "TB"];
   let value = bytes;
@@ -22,7 +25,7 @@ export function formatBytes(bytes: number): string {
   return `${unit === 0 ? value : value.toFixed(1)} ${units[unit]}`;
 }
 
-/** "2GB", "64MB", "1000000": a number of bytes (decimal units). Errors: bad-request. */
+/** Parses a number of bytes: "2GB", "64MB" (decimal units), "1000000". Errors: bad-request. */
 export function parseBytes(text: string): number {
   const match = /^(\d+(?:\.\d+)?)\s*([kmgt]?)b?$/i.exec(text.trim());
   if (!match)
@@ -30,20 +33,23 @@ export function parseBytes(text: string): number {
   return Math.floor(Number(match[1]) * 1000 ** " kmgt".indexOf((match[2] || " ").toLowerCase()));
 }
 
-/** "auto", "mlx" or "false" as the engine's option. Errors: bad-request. */
+/** Parses "auto", "mlx" or "false" as the engine's option `quantize`. Errors: bad-request. */
 export function parseQuantize(text: string): Quantize {
   if (text === "auto" || text === "mlx") return text;
   if (text === "false") return false;
   throw new MixtabError("bad-request", `--quantize is auto, mlx or false, not ${text}.`);
 }
 
-/** "cpu" or "gpu". Errors: bad-request. */
+/** Parses "cpu" or "gpu". Errors: bad-request. */
 export function readDevice(text: string): "cpu" | "gpu" {
   if (text === "cpu" || text === "gpu") return text;
   throw new MixtabError("bad-request", "--device is cpu or gpu.");
 }
 
-/** A whole number from 1 to `most`; undefined where the option is not given. Errors: bad-request. */
+/**
+ * Parses a whole number from 1 to `most`; undefined if the option is not given. Errors:
+ * bad-request.
+ */
 export function wholeNumber(option: string, text: string | undefined, most: number): number | undefined {
   if (text === undefined) return undefined;
   const value = Number(text);

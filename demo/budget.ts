@@ -4,8 +4,8 @@ import { formatBytes } from "../src/widget/numbers.ts";
 import { allExperts } from "./experts.ts";
 
 /**
- * A slider from the smallest budget that works, one token's experts in one layer, to all experts.
- * Each move tells the widget's `budget` attribute.
+ * A slider for the budget. It goes from the smallest that works (the experts of one token in one
+ * layer) to all experts. Each move sets the widget's attribute `budget`.
  */
 export class BudgetChooser {
   readonly root: HTMLElement;
@@ -17,7 +17,7 @@ export class BudgetChooser {
     step: "1",
     "aria-describedby": "slots-note",
   });
-  // An output speaks whenever it changes, and the slider has said it already.
+  // A screen reader reads an output whenever it changes, and it has read the slider already.
   readonly #value = h("output", { for: "slots", "aria-live": "off" }, "To be chosen once a model is open.");
   #info: ModelInfo | undefined;
 
@@ -42,7 +42,7 @@ export class BudgetChooser {
     });
   }
 
-  /** The choices that a model offers, and where it really stands. */
+  /** Shows which budgets a model allows, and which one it has. */
   show(info: ModelInfo): void {
     this.#info = info;
     this.#slider.disabled = info.experts === 0;

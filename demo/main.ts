@@ -1,6 +1,6 @@
 /**
- * The chat page: the widget, and around it what it is doing. Query parameters set the widget's
- * attributes: ?budget=64MB&temperature=0.
+ * The chat page: the widget, and around it panels that show what it is doing. Query parameters set
+ * the widget's attributes: ?budget=64MB&temperature=0.
  */
 import type { ModelInfo } from "../src/index.ts";
 import "../src/widget/index.ts";
@@ -11,7 +11,10 @@ import { PoolPanel } from "./pool.ts";
 
 const STORY_MODEL = "./models/storyteller-moe";
 const ATTRIBUTES = ["model", "budget", "context-length", "device", "temperature", "max-tokens"];
-/** A drag is many budgets, and browsers refuse a page that changes its address too often. */
+/**
+ * The address is updated this long after the last change: dragging the slider sets many budgets,
+ * and browsers refuse to change a page's address too often.
+ */
 const ADDRESS_AFTER_MS = 300;
 
 const chat = document.querySelector<MixtabChat>("#chat")!;

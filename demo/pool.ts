@@ -7,8 +7,8 @@ import { allExperts } from "./experts.ts";
 const MOST_CELLS = 64;
 
 /**
- * The pool as it stands, one cell per expert (or per share of them, in a large model), how tokens
- * are run, and its counters.
+ * The state of the pool: one cell per expert (or, in a large model, per group of them), the mode in
+ * which tokens are run, and the counters.
  */
 export class PoolPanel {
   readonly root: HTMLElement;
@@ -24,13 +24,13 @@ export class PoolPanel {
     this.root = h("div", { class: "pool" }, this.#cells, this.#words, mode, this.#table.root);
   }
 
-  /** A model has opened. */
+  /** To be called when a model has opened. */
   begin(info: ModelInfo): void {
     this.#all = allExperts(info);
     this.#cells.replaceChildren(...Array.from({ length: Math.min(MOST_CELLS, this.#all) }, () => h("i")));
   }
 
-  /** New numbers. */
+  /** Shows new numbers. */
   show(stats: Stats): void {
     this.#table.show(stats);
     if (this.#all === 0) return;

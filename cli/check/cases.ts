@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { basename } from "node:path";
 import { MixtabError } from "../../src/base/errors.ts";
 
-/** The cases of a text golden, a .json file; empty where the path is something else. */
+/** The cases of a text golden, which is a .json file. Empty if the path is anything else. */
 export function casesOf(path: string): readonly object[] {
   if (!path.endsWith(".json") || basename(path) === "index.json") return [];
   try {
@@ -13,7 +13,7 @@ export function casesOf(path: string): readonly object[] {
   }
 }
 
-/** A file that must be JSON. Errors: bad-json, also for one that cannot be read. */
+/** Reads a JSON file. Errors: bad-json, also if the file cannot be read. */
 export function readJson(path: string): unknown {
   try {
     return JSON.parse(readFileSync(path, "utf8"));

@@ -5,7 +5,10 @@ export interface Line {
   readonly text: string;
 }
 
-/** Largest |got - want| / (1 + |want|) over [rows, width], held against `tolerance`. */
+/**
+ * Compares numbers [rows, width]: holds if the largest |got - want| / (1 + |want|) is at most
+ * `tolerance`.
+ */
 export function compareNumbers(
   quantity: string,
   got: ArrayLike<number>,
@@ -34,7 +37,7 @@ export function compareNumbers(
   };
 }
 
-/** Whole numbers that must be equal: the first difference, if any. */
+/** Compares whole numbers, which must be equal, and shows the first difference, if any. */
 export function compareExactly(quantity: string, got: ArrayLike<number>, want: ArrayLike<number>, width = 1): Line {
   const length = Math.max(got.length, want.length);
   for (let i = 0; i < length; i++) {
@@ -45,7 +48,7 @@ export function compareExactly(quantity: string, got: ArrayLike<number>, want: A
   return { quantity, ok: true, text: `equal (${want.length})` };
 }
 
-/** Texts that must be equal: what surrounds the first difference, if any. */
+/** Compares texts, which must be equal, and shows what surrounds the first difference, if any. */
 export function compareText(quantity: string, got: string, want: string): Line {
   if (got === want) return { quantity, ok: true, text: `equal (${want.length} characters)` };
   let at = 0;

@@ -12,14 +12,17 @@ import { compareExactly, compareNumbers, compareText, type Line } from "./compar
 import { type Kind, NotInstalled } from "./kind.ts";
 import { GREEDY, TOLERANCES } from "./model_golden.ts";
 
-/** What a reference computed for a published model whose weights are not beside it. */
+/**
+ * What a reference implementation computed for a published model. The golden does not come with the
+ * model's weights.
+ */
 interface Dialogues {
   readonly prompts: readonly {
     readonly name: string;
     readonly messages: readonly { readonly role: "system" | "user" | "assistant"; readonly content: string }[];
     readonly prompt_text: string;
     readonly prompt_ids: readonly number[];
-    /** The best after the prompt, [id, logit]. */
+    /** The largest logits after the prompt, each as [id, logit]. */
     readonly best_logits: readonly (readonly [id: number, logit: number])[];
     readonly greedy_ids: readonly number[];
     readonly greedy_text: string;
@@ -31,12 +34,13 @@ interface Dialogues {
   };
 }
 
-/** Relative: two ways to add up the same logits differ by far less. */
+/** Relative. Perplexities of the same logits, added up in different order, differ by far less. */
 const PERPLEXITY_TOLERANCE = 1e-3;
 
 /**
- * Conversations with a real model, by `--model`: prompts by its template, the best logits after
- * them, greedy answers word for word, and the perplexity of a text. Never quantises.
+ * Goldens of conversations with a published model, which `--model` names. Compared are prompts as
+ * the model's template renders them, the best logits after them, greedy answers word for word, and
+ * the perplexity of a text. Weights are never quantised.
  */
 export const dialogues: Kind = {
   looksLike: "a golden.json of conversations (with --model)",
@@ -116,7 +120,7 @@ function promptText({ repository }: Loaded, { tokenizer }: Language, messages: r
   return loadChatTemplate(source, { bosToken, eosToken }).render(messages, { addGenerationPrompt: true });
 }
 
-/** The golden at a path, or in the folder that it is; undefined where there is none of this kind. */
+/** The golden at a path, or in the folder at that path; undefined if there is none of this kind. */
 function read(path: string): Dialogues | undefined {
   const file = path.endsWith(".json") ? path : join(path, "golden.json");
   if (!existsSync(file)) return undefined;

@@ -8,5 +8,7 @@ import { tokens } from "./tokens.ts";
 /** Every kind of golden; the first that recognises a path checks it. */
 export const KINDS: readonly Kind[] = [dialogues, model, malformed, template, tokens];
 
-/** The kind of golden a path is; undefined where it is none, a folder of goldens for instance. */
+/**
+ * The kind of golden that a path is; undefined if it is none (a folder of goldens, for instance).
+ */
 export const kindOf = (path: string): Kind | undefined => KINDS.find((kind) => kind.recognises(path));

@@ -19,8 +19,8 @@ interface Expected {
 }
 
 /**
- * A folder of files that must be refused with a named error, and files beside them that must load
- * with the bytes they say.
+ * A folder of safetensors files. Some must be refused with a MixtabError; others must load, with
+ * the tensors that expected.json gives for them.
  */
 export const malformed: Kind = {
   looksLike: "a folder with expected.json",

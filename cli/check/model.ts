@@ -7,8 +7,8 @@ import type { Kind } from "./kind.ts";
 import { checkModel } from "./model_golden.ts";
 
 /**
- * A model's folder with what a reference implementation computed for it; its remark is a hash of
- * every logit.
+ * A model's folder that also has what a reference implementation computed for the model. After its
+ * comparisons comes a remark: the hash of all logits.
  */
 export const model: Kind = {
   looksLike: "a folder with golden.json and golden.safetensors",

@@ -1,6 +1,6 @@
 /**
- * Compares a model with what a reference implementation computed for it. Knows no platform: the
- * command line and the tests run it, in Node and in the browser.
+ * Compares a model with what a reference implementation computed for it. This file uses nothing of
+ * Node: the command line and the tests run it, in Node and in the browser.
  */
 import { defined } from "../../src/base/assert.ts";
 import { layMatrix } from "../../src/base/matrix.ts";
@@ -13,7 +13,9 @@ import type { Sampling, Speaker } from "../../src/ops/ops.ts";
 import { readRange, type Source } from "../../src/source/source.ts";
 import { compareExactly, compareNumbers, compareText, type Line } from "./comparison.ts";
 
-/** Within this times (1 + |x|): CPU against reference, GPU against reference. */
+/**
+ * The tolerances of CPU and GPU against the reference: numbers may differ by this times (1 + |x|).
+ */
 export const TOLERANCES = { cpu: 1e-4, gpu: 1e-3 } as const;
 
 export const GREEDY: Sampling = { temperature: 0, topK: 0, topP: 1, seed: 0 };
@@ -22,17 +24,20 @@ export interface GoldenOptions {
   readonly slots?: number | undefined;
   readonly chunk?: number | undefined;
   /**
-   * Whether the prompt is also fed token by token as generated, and the golden's conversations are
-   * held. Default true.
+   * Whether the prompt is also run token by token, as if it were generated, and the golden's
+   * conversations are checked. Default true.
    */
   readonly thorough?: boolean | undefined;
-  /** Leave out conversations with longer answers than this many tokens. */
+  /** Conversations whose answers have more tokens than this are left out. */
   readonly longestAnswer?: number | undefined;
-  /** Bytes of every prompt row's logits, then of every greedy step's, f32 little-endian. */
+  /**
+   * Is called with the logits of every prompt row, then with those of every greedy step, as bytes
+   * of f32 (little-endian).
+   */
   readonly onLogits?: ((bytes: Uint8Array) => void) | undefined;
 }
 
-/** What is read of golden.json. */
+/** The fields of golden.json that are read. */
 export interface GoldenJson {
   readonly prompt_ids: readonly number[];
   readonly greedy_ids: readonly number[];
@@ -53,16 +58,16 @@ interface GoldenTensor {
 /** Tensors of a golden.safetensors by name, decoded. */
 type Golden = ReadonlyMap<string, GoldenTensor>;
 
-/** What a model taps; `routing` is the `experts.<layer>` of every layer in one tensor. */
+/** Tensors that a model taps. `routing` is the `experts.<layer>` of all layers in one tensor. */
 const TAPPED = /^(?:logits|routing|(?:hidden|router_logits|experts|expert_weights)\.\d+)$/;
 
-/** Which rows the others have of a long prompt; nothing to compare. */
+/** Tensors that say which rows of a long prompt the other tensors have. They are not compared. */
 const SELECTORS = ["rows", "logits_rows"];
 
-/** A matrix of the checkpoint, or one of a stack, decoded. */
+/** A decoded matrix of the checkpoint, or of one of its stacks. */
 const DEQUANTISED = /^dequant\.(.+)\.weight(?:\[(\d+)\])?$/;
 
-/** Taps of a whole prompt: rows of all its steps, one after the other. */
+/** The taps of a whole prompt: the rows of all its steps, one after the other. */
 class Tapped {
   private readonly rows = new Map<string, number[]>();
   readonly logits: Float32Array[] = [];
@@ -76,7 +81,7 @@ class Tapped {
     this.logits.push(taps.get("logits") as Float32Array);
   }
 
-  /** The given rows of a tap (all where undefined). */
+  /** The given rows of a tap; all rows if `rows` is undefined. */
   get(name: string, width: number, rows?: ArrayLike<number>): number[] | undefined {
     const values = this.rows.get(name);
     if (!values || !rows) return values;
@@ -85,8 +90,9 @@ class Tapped {
 }
 
 /**
- * Runs a golden folder: prompt in chunks, greedy steps, the prompt again as generated tokens,
- * conversations. Never quantises. A tensor of golden.safetensors that is not compared fails.
+ * Checks a golden folder: it runs the prompt in chunks, greedy steps, the prompt again as generated
+ * tokens, and conversations. Weights are never quantised. A tensor of golden.safetensors that
+ * nothing is compared with counts as a failure.
  */
 export async function* checkModel(
   speaker: Speaker,
@@ -144,7 +150,7 @@ function contextFor(json: GoldenJson): number {
   return Math.max(...runs.map((run) => run.prompt_ids.length + run.greedy_ids.length));
 }
 
-/** Every tensor that {@link TAPPED} names. */
+/** Compares every tensor whose name matches {@link TAPPED}. */
 function* compareTaps(golden: Golden, tapped: Tapped, tolerance: number): Generator<Line> {
   const rows = golden.get("rows")?.values;
   for (const [name, { values, shape }] of golden) {
@@ -173,7 +179,7 @@ function compareLogits(quantity: string, golden: Golden, tapped: Tapped, toleran
   return compareNumbers(quantity, got ?? [], values, width, tolerance);
 }
 
-/** Every tensor that is not tapped; one whose name is not known here either fails. */
+/** Compares every tensor that is not tapped. One whose name is not known here either fails. */
 async function* compareOthers(
   golden: Golden,
   json: GoldenJson,
@@ -196,7 +202,10 @@ const notCompared = (name: string, why: string): Line => ({
   text: `is not compared: ${why}`,
 });
 
-/** The matrix a `dequant.<tensor>[row of its stack]` names, decoded as the CPU speaker does. */
+/**
+ * The matrix that `dequant.<tensor>[index in its stack]` names, decoded as the CPU speaker decodes
+ * it.
+ */
 async function dequantised(
   loaded: Loaded,
   source: Source,
@@ -237,7 +246,9 @@ async function checkChat(
   ];
 }
 
-/** The golden's tensors, and lines that fail for those in which there is nothing to compare. */
+/**
+ * Reads the golden's tensors. `refused` has a failing line for each one that cannot be compared.
+ */
 async function readGolden(source: Source): Promise<{ readonly golden: Golden; readonly refused: readonly Line[] }> {
   const file = "golden.safetensors";
   const bytes = await readRange(source, file, 0, await source.size(file));

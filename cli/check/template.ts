@@ -6,8 +6,8 @@ import type { Kind } from "./kind.ts";
 import { checkTemplateGolden, linesOf, type TemplateCase } from "./text_goldens.ts";
 
 /**
- * Conversations as a chat template renders them; x.json is for x.jinja, which lies beside it or in
- * <fixtures>/chat_templates.
+ * Conversations as a chat template renders them. x.json belongs to x.jinja, which lies beside it or
+ * in <fixtures>/chat_templates.
  */
 export const template: Kind = {
   looksLike: "a chat template's golden .json",

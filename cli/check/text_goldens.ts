@@ -1,4 +1,7 @@
-/** Text goldens against the text side: ids, decoded text, streamed pieces, rendered conversations. */
+/**
+ * Checks tokenizers and chat templates against text goldens: ids, decoded text, streamed pieces,
+ * rendered conversations.
+ */
 import { MixtabError } from "../../src/base/errors.ts";
 import { loadChatTemplate, type TemplateMessage } from "../../src/text/chat_template.ts";
 import type { Tokenizer } from "../../src/text/tokenizer.ts";
@@ -16,11 +19,14 @@ export interface StreamCase {
   readonly title: string;
   readonly ids: readonly number[];
   readonly skip_special_tokens: boolean;
-  /** The text to show after each id, and at the end; together they are `text`. */
+  /**
+   * The text that should be shown after each id, and at the end (`flush`). All of it together is
+   * `text`.
+   */
   readonly pieces: readonly string[];
   readonly flush: string;
   readonly text: string;
-  /** False where only the whole text counts, not which id showed what. */
+  /** Whether each piece must come with its id. If false, only the whole text counts. */
   readonly strict_timing: boolean;
 }
 
@@ -32,11 +38,11 @@ export interface TemplateCase {
   readonly continue_final_message?: boolean;
   readonly bos_token: string | null;
   readonly eos_token: string | null;
-  /** Either the text, or a part of the error's message. */
+  /** A case has either the rendered text, or a part of the error's message. */
   readonly text?: string;
   readonly error?: string;
   readonly python_error?: string;
-  /** Anything else is the template's. */
+  /** Every other field is a variable for the template. */
   readonly [variable: string]: unknown;
 }
 
@@ -46,23 +52,25 @@ export interface GoldenFailure {
   readonly got: string;
 }
 
-/** `cases` = passed + exempted + those that failed; one case can fail in more than one way. */
+/**
+ * The number of cases is passed + exempted + failed cases. One case can fail in more than one way.
+ */
 export interface GoldenReport {
   readonly cases: number;
   readonly passed: number;
-  /** Titles of cases that differ only in the one way that cannot be otherwise; see each check. */
+  /** Titles of cases that differ only in a way that cannot be avoided; each check says in which. */
   readonly exempted: readonly string[];
   readonly failures: readonly GoldenFailure[];
 }
 
-/** A report as lines: how many of its cases pass, then every failure. */
+/** Turns a report into lines: first how many of its cases pass, then every failure. */
 export function* linesOf(quantity: string, { cases, passed, exempted, failures }: GoldenReport): Generator<Line> {
   const exempt = exempted.length > 0 ? `, ${exempted.length} exempt (${exempted.join("; ")})` : "";
   yield { quantity, ok: failures.length === 0, text: `${passed} of ${cases} pass${exempt}` };
   for (const { title, expected, got } of failures) yield { quantity: title, ok: false, text: `${got} for ${expected}` };
 }
 
-/** Compares ids, decoded text, and decoded text without special tokens. Nothing is exempt. */
+/** Compares ids, decoded text, and decoded text without special tokens. No case is exempt. */
 export function checkTokenizerGolden(tokenizer: Tokenizer, cases: readonly TokenizerCase[]): GoldenReport {
   return report(cases, (c) => {
     const ids = attempt(() => tokenizer.encode(c.text, { addSpecialTokens: c.add_special_tokens }));
@@ -79,8 +87,9 @@ export function checkTokenizerGolden(tokenizer: Tokenizer, cases: readonly Token
 
 /**
  * Compares the text decoded at once, and the streamed pieces: one by one where timing is strict,
- * else joined. Exempt is a stream that showed a character with its last byte, as strict timing
- * wants, when a later stray byte made U+FFFD of the whole run: no stream can take text back.
+ * else joined. A case is exempt if the stream showed a character with its last byte, as strict
+ * timing wants, and a later stray byte made the reference turn the whole run into U+FFFD: no stream
+ * can take text back.
  */
 export function checkStreamGolden(tokenizer: Tokenizer, cases: readonly StreamCase[]): GoldenReport {
   return report(cases, (c) => {
@@ -105,9 +114,9 @@ export function checkStreamGolden(tokenizer: Tokenizer, cases: readonly StreamCa
 }
 
 /**
- * Renders every conversation at the goldens' time, 2025-01-15 12:00. Exempt is a text that differs
- * only in how it writes floats that the conversation has as JSON numbers (Python's `2.0` and
- * `1e-07` are `2` and `1e-7` in JavaScript).
+ * Renders every conversation at the time of the goldens, 2025-01-15 12:00. A case is exempt if its
+ * text differs only in how floats are written that the conversation has as JSON numbers (Python's
+ * `2.0` and `1e-07` are `2` and `1e-7` in JavaScript).
  */
 export function checkTemplateGolden(templateSource: string, cases: readonly TemplateCase[]): GoldenReport {
   return report(cases, (c) => {
@@ -142,7 +151,9 @@ function renderCase(templateSource: string, c: TemplateCase): string {
   });
 }
 
-/** A check returns its failures, or the title under which the case is exempt. */
+/**
+ * Runs a check on every case. It returns its failures, or the title under which the case is exempt.
+ */
 function report<Case>(cases: readonly Case[], check: (c: Case) => GoldenFailure[] | string): GoldenReport {
   const exempted: string[] = [];
   const failures: GoldenFailure[] = [];
@@ -156,7 +167,7 @@ function report<Case>(cases: readonly Case[], check: (c: Case) => GoldenFailure[
   return { cases: cases.length, passed, exempted, failures };
 }
 
-/** The result, or what was thrown as a text that no golden has. */
+/** The result of an action. If it throws, a text that tells the error and that no golden has. */
 function attempt<T>(action: () => T, onError: (error: unknown) => void = () => {}): T | string {
   try {
     return action();
@@ -174,9 +185,10 @@ function differ(title: string, expected: unknown, got: unknown): GoldenFailure[]
 const REPLACEMENT = "\ufffd";
 
 /**
- * True if `expected` is the streamed text with some characters replaced by as many U+FFFD as they
- * have bytes, and the first such character was right when it was shown: `prefix(n)`, the first n
- * ids decoded at once, began with the text up to it.
+ * Whether the stream was right when it showed a character that a later byte spoilt. That is so if
+ * `expected` is the streamed text with some characters replaced by as many U+FFFD as they have
+ * bytes, and if the first such character was right when it was shown: `prefix(n)`, the first n ids
+ * decoded at once, began with the text up to it.
  */
 function isShownTooEarly(expected: string, pieces: readonly string[], prefix: (count: number) => string): boolean {
   let at = 0;
@@ -200,8 +212,9 @@ function isShownTooEarly(expected: string, pieces: readonly string[], prefix: (c
 const NUMBER = /(-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)/;
 
 /**
- * Splits at numbers (odd places) and compares: other text exactly, floats by value, and only those
- * the case has.
+ * Whether two texts differ only in floats. Both are split at numbers, which are the parts at odd
+ * places. The other parts must be equal; numbers must be equal by value, and differ only where the
+ * case has them (`numbers`).
  */
 function differsInFloatsOnly(expected: string, got: string, numbers: ReadonlySet<number>): boolean {
   const [want, have] = [expected.split(NUMBER), got.split(NUMBER)];

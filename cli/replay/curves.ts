@@ -1,18 +1,18 @@
-/** Hit rates over cache sizes, of one policy on one trace. */
+/** The hit rates of one policy on one trace, by cache size. */
 export interface Curve {
   readonly trace: string;
   readonly policy: string;
-  /** x: cycles; y: percent. */
+  /** x: slots in cycles; y: hit rate in percent. */
   readonly points: readonly { readonly x: number; readonly y: number }[];
 }
 
 const [WIDTH, HEIGHT, MARGIN] = [640, 360, 44];
-/** Okabe and Ito's colours, which the colour-blind can tell apart too. */
+/** Okabe and Ito's colours, which the colour-blind can tell apart, too. */
 const COLOURS = ["#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#555555", "#56b4e9"];
 
 const escaped = (text: string): string => text.replace(/[&<>"]/g, (sign) => `&#${sign.charCodeAt(0)};`);
 
-/** A page that needs nothing else: a drawing for each trace. */
+/** An HTML page without further files: a drawing for each trace. */
 export function drawCurves(curves: readonly Curve[]): string {
   const traces = [...new Set(curves.map(({ trace }) => trace))];
   const drawings = traces.map((trace) => {

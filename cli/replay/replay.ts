@@ -1,19 +1,25 @@
-/** What a cache of experts would have done on a recorded conversation: the pool's bookkeeping, without a model. */
+/**
+ * Works out what a cache of experts would have done on a recorded conversation: with the books that
+ * the pool keeps, without a model.
+ */
 import { MARKED_PROMPT_TOKENS } from "../../src/engine/session.ts";
 import type { Policy, Shape } from "../../src/experts/policy.ts";
 import { Residency } from "../../src/experts/residency.ts";
 import { NONE } from "../../src/ops/ops.ts";
 import type { RouteTrace, Visit } from "../route_trace.ts";
 
-/** What happens to a layer at once. Experts by number. */
+/**
+ * What the cache hears at once: the experts of one layer that a token, or the tokens of a segment
+ * together, choose. Experts are known by their numbers, layer * E + expert.
+ */
 export interface Event {
   readonly decode: boolean;
   readonly layer: number;
-  /** How many tokens begin with it. */
+  /** How many tokens begin with this event: at a token's first layer 1, at its others 0. */
   readonly tokens: number;
-  /** What enters the policy and the hits. */
+  /** The experts that the policy hears of, and that count as hits if they are resident. */
   readonly wanted: readonly number[];
-  /** What must be there. */
+  /** The experts that must be resident, and that count as misses if they are not. */
   readonly needed: readonly number[];
 }
 
@@ -29,16 +35,18 @@ export interface Replayed {
   readonly decode: Tally;
 }
 
-/** What holds experts. */
+/** A cache of experts, whatever its policy. */
 export interface ExpertCache {
   has(id: number): boolean;
-  /** An event, and what was not there. */
+  /** Takes note of an event, and of which of its experts were missing. */
   serve(event: Event, missing: readonly number[]): void;
 }
 
 /**
- * The order in which the pool hears of a trace: a token layer by layer; a prompt by segments, layer by layer, all tokens of a segment together, of which the
- * prompt's last 16 are touched. The prompts of other programs do not name segments, and count as one.
+ * The events of a trace in the order in which the pool would hear of them: a generated token layer
+ * by layer; a prompt by segments, each layer by layer, all tokens of a segment together. Of a
+ * prompt, the last 16 tokens count as uses. Traces of other programs do not name segments, so that
+ * each prompt is one segment.
  */
 export function eventsOf({ visits, experts }: RouteTrace): readonly Event[] {
   const events: Event[] = [];
@@ -53,7 +61,9 @@ export function eventsOf({ visits, experts }: RouteTrace): readonly Event[] {
       const segment = visits.slice(at, end);
       const prompt = visits.slice(at, endOf(visits, at, isPrompt));
       const marked = prompt.reduce((last, { position }) => Math.max(last, position), 0) - MARKED_PROMPT_TOKENS;
-      // The pool knows sets; what it did not serve is taken in the order in which it was last used.
+      // The pool knows the experts of a segment only as a set, in ascending order. A prompt of
+      // another program was not served by the pool; its experts are taken in the order of their
+      // last use.
       const distinct = visit.segment === null ? byLastUse : ascending;
       const layers = ascending(segment.map(({ layer }) => layer));
       for (const [index, layer] of layers.entries()) {
@@ -83,7 +93,7 @@ function endOf(visits: readonly Visit[], begin: number, belongs: (visit: Visit) 
   return end;
 }
 
-/** Replays events on a cache that is empty at first. */
+/** Replays events on a cache that is empty at the start. */
 export function replay({ recordBytes }: RouteTrace, events: readonly Event[], cache: ExpertCache): Replayed {
   const tally = (): Tally => ({ hits: 0, misses: 0, bytes: 0, tokens: 0 });
   const result = { prefill: tally(), decode: tally() };
@@ -101,7 +111,7 @@ export function replay({ recordBytes }: RouteTrace, events: readonly Event[], ca
   return result;
 }
 
-/** Slots under a policy, as the pool keeps them. */
+/** Slots that a policy manages, with the books of the pool. */
 export class PolicyCache implements ExpertCache {
   private readonly residency: Residency;
 
@@ -113,7 +123,10 @@ export class PolicyCache implements ExpertCache {
     return this.residency.slotOf(id) !== NONE;
   }
 
-  /** As `Delivery` does it: all victims first, and what has no slot then takes over that of the first that came. */
+  /**
+   * Does as `Delivery` does: at the start each missing expert gets a slot, as long as there are
+   * experts to evict; each further one takes over the slot of the one that was placed first.
+   */
   serve({ layer, wanted }: Event, missing: readonly number[]): void {
     const { residency } = this;
     residency.use(layer, wanted);

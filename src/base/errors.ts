@@ -30,7 +30,10 @@ export type ErrorCode =
   | "not-finite" // the model computed NaN or infinity
   | "closed"; // the engine was closed
 
-/** An error of the user's world: what is wrong, and in `message` also what to do next. */
+/**
+ * An error whose cause lies outside mixtab: a bad file, a failed download, a wrong option. Its
+ * `message` says what is wrong and what to do next.
+ */
 export class MixtabError extends Error {
   override readonly name = "MixtabError";
   readonly code: ErrorCode;

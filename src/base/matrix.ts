@@ -4,9 +4,10 @@ import { assert } from "./assert.ts";
 export type Float = "f32" | "f16" | "bf16";
 
 /**
- * How a matrix is stored. `plain`: one float each. `affine`, as MLX writes it: u32 words of
- * `bits`-bit unsigned integers q, lowest first, along the input dimension; one scale and one bias
- * per `group` of inputs; w = scale * q + bias.
+ * How a matrix is stored. `plain`: each weight is one float. `affine`, the format of MLX: each
+ * weight is an unsigned integer q of `bits` bits, and w = scale * q + bias. The integers are packed
+ * into u32 words along the input dimension, the first in the lowest bits. Every `group` consecutive
+ * inputs of a row share one scale and one bias.
  */
 export type Encoding = Plain | Affine;
 
@@ -19,34 +20,36 @@ export interface Affine {
   readonly kind: "affine";
   readonly bits: 4 | 8;
   readonly group: 32 | 64 | 128;
-  /** Of scales and biases. */
+  /** The float type of both scales and biases. */
   readonly scales: Float;
 }
 
 /**
- * A matrix [rows, columns] = [out, in] inside a buffer. Offsets are in bytes from its beginning,
- * multiples of 16.
+ * A matrix [rows, columns] = [out, in] inside a buffer. `weight`, `scales` and `biases` are the
+ * byte offsets at which its three ranges begin, counted from the buffer's beginning and multiples
+ * of 16.
  */
 export interface Matrix {
   readonly rows: number;
   readonly columns: number;
   readonly encoding: Encoding;
   readonly weight: number;
-  /** Meaningless (0) where the encoding is plain, as is `biases`. */
+  /** `scales` and `biases` are 0 and mean nothing if the encoding is plain. */
   readonly scales: number;
   readonly biases: number;
-  /** Where the matrix ends, padding included. */
+  /** The byte offset at which the matrix ends, padding included. */
   readonly end: number;
 }
 
 /**
- * The three matrices of one expert, in one record: w2(act(w1 x) * w3 x). w1, w3 [F, D]; w2 [D, F].
+ * The three matrices of one expert in one record. The expert computes w2(act(w1 x) * w3 x). w1, w3
+ * [F, D]; w2 [D, F].
  */
 export interface ExpertLayout {
   readonly w1: Matrix;
   readonly w3: Matrix;
   readonly w2: Matrix;
-  /** Length of the record. */
+  /** The record's length in bytes. */
   readonly bytes: number;
 }
 
@@ -57,7 +60,7 @@ export const FLOAT_BYTES = { f32: 4, f16: 2, bf16: 2 } as const satisfies Record
 
 export const align = (bytes: number): number => Math.ceil(bytes / ALIGNMENT_BYTES) * ALIGNMENT_BYTES;
 
-/** Whether matrices in these encodings of the same size have the same bytes. */
+/** Whether two encodings are the same, so that a matrix has the same bytes in both. */
 export function sameEncoding(a: Encoding, b: Encoding): boolean {
   switch (a.kind) {
     case "plain":
@@ -69,7 +72,7 @@ export function sameEncoding(a: Encoding, b: Encoding): boolean {
   }
 }
 
-/** For people: "bf16", "4-bit, groups of 64". */
+/** An encoding in words for the user: "bf16", or "4-bit, groups of 64". */
 export function describeEncoding(encoding: Encoding): string {
   switch (encoding.kind) {
     case "plain":
@@ -97,7 +100,7 @@ export function rangeBytes(rows: number, columns: number, encoding: Encoding) {
   }
 }
 
-/** Lays a matrix out from byte `begin` (aligned): weight, then scales, then biases. */
+/** Lays a matrix out from byte `begin`, a multiple of 16: weight, then scales, then biases. */
 export function layMatrix(rows: number, columns: number, encoding: Encoding, begin = 0): Matrix {
   const bytes = rangeBytes(rows, columns, encoding);
   const scales = align(begin + bytes.weight);
@@ -115,7 +118,10 @@ export function layExpert(width: number, hidden: number, w1: Encoding, w3: Encod
   return { w1: first, w3: third, w2: second, bytes: second.end };
 }
 
-/** A vector [columns] in f32: norms and the like, widened on arrival. */
+/**
+ * The layout of a vector [columns] in f32. Norm weights and the like are widened to f32 when they
+ * are downloaded.
+ */
 export const layVector = (columns: number): Matrix => layMatrix(1, columns, { kind: "plain", dtype: "f32" });
 
 /** The ranges of a matrix that hold data, without the padding. */

@@ -4,13 +4,20 @@
  */
 export interface PublishedName {
   readonly module: string;
-  /** The tensor is called just `module` (transformers 5's fused `mlp.experts.gate_up_proj`). */
+  /**
+   * The tensor's name is `module` alone, without `.weight`. Example: the fused
+   * `mlp.experts.gate_up_proj` of transformers 5.
+   */
   readonly bare?: boolean;
-  /** The matrix is one of a stack: index into the leading dimension of [E, rows, columns]. */
+  /**
+   * The tensor is a stack of matrices [E, rows, columns], and this is the index of the matrix in
+   * it.
+   */
   readonly stack?: number;
   /**
-   * The tensor is two matrices of the same height, one above the other, and this one begins at
-   * that row: 0, or `rows`.
+   * The tensor holds two matrices of `rows` rows each, one above the other, and the matrix begins
+   * at this row of it: 0 for the upper one, `rows` for the lower one. Example: `gate_up_proj` holds
+   * w1 above w3.
    */
   readonly firstRow?: number;
 }

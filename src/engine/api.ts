@@ -4,8 +4,8 @@ import type { Mode } from "../experts/modes.ts";
 export type { Mode };
 
 /**
- * Where a model is: a folder's URL (absolute, or relative to the page), a Hub repository
- * `owner/name[@revision]`, or its files by name.
+ * Where a model is: the URL of a folder (absolute, or relative to the page), a Hub repository
+ * `owner/name[@revision]`, or the model's files by name.
  */
 export type ModelReference = string | Readonly<Record<string, Blob | Uint8Array<ArrayBuffer>>>;
 
@@ -17,41 +17,52 @@ export type Quantize = "auto" | "mlx" | boolean;
 
 export interface EngineOptions {
   /**
-   * Bytes for resident experts; "auto": as many as the device really gives. Default: all of them,
-   * at most 2 GiB. The answer does not depend on it, only the speed. See also `engine.setBudget`.
+   * How many bytes resident experts may take on the device; "auto": as many as the device really
+   * gives. Default: as many as all experts take, at most 2 GiB. The budget changes how fast an
+   * answer comes, not the answer. See also `engine.setBudget`.
    */
   readonly budgetBytes?: number | "auto";
-  /** Tokens the conversation may have. Default min(max_position_embeddings, 4096). */
+  /** How many tokens a conversation may have. Default: min(max_position_embeddings, 4096). */
   readonly contextLength?: number;
   /**
-   * What becomes of weights that are published as f32, f16 or bf16. "auto" (the default; `true` is
-   * the same): routed experts at 4 bits, all else that is multiplied at 8, routers as published;
-   * "mlx": the bytes of mlx_lm.convert, all at 4 bits; false: as published.
+   * How weights that are published as f32, f16 or bf16 are stored and computed with. "auto" (the
+   * default; `true` is the same): routed experts at 4 bits, all other matrices that are multiplied
+   * at 8, routers as published. "mlx": all at 4 bits, in the same bytes as mlx_lm.convert writes.
+   * false: as published.
    */
   readonly quantize?: Quantize;
-  /** Default "auto": WebGPU where there is an adapter, else the CPU (fit for tiny models only). */
+  /**
+   * Default "auto": WebGPU if there is an adapter, else the CPU, which is fast enough only for tiny
+   * models.
+   */
   readonly device?: "auto" | "gpu" | "cpu";
   /**
-   * Where weights are kept between visits; "opfs": as files, see bench/RESULTS.md. Default
-   * "indexeddb" where there is one. A store that cannot be used is replaced by memory, with a
-   * warning.
+   * Where weights are kept between visits. "opfs": as files in the origin private file system, see
+   * bench/RESULTS.md. Default: "indexeddb" if there is one. A store that cannot be used is replaced
+   * by memory, with a warning.
    */
   readonly store?: StoreKind;
-  /** Record which experts serve which token; read it with `engine.trace()`. Default false. */
+  /**
+   * Whether to record which experts serve which token; `engine.trace()` returns the record. Default
+   * false.
+   */
   readonly trace?: boolean;
   /**
-   * Read what the next layers will probably want ahead of their turn. Never changes the answer.
-   * Default false: see bench/RESULTS.md.
+   * Whether to read experts that later layers will probably want before their turn. This never
+   * changes the answer. Default false: bench/RESULTS.md says why.
    */
   readonly prefetch?: boolean;
   /**
-   * For tests and measurements: how tokens are run while experts are missing or not. Default
-   * "auto", chosen from token to token.
+   * For tests and measurements: the mode in which tokens are run (see `Stats.mode`). Default
+   * "auto": the engine chooses a mode for each token.
    */
   readonly mode?: Mode | "auto";
-  /** Goes on after `createEngine` has resolved, until every expert is in the store. */
+  /**
+   * Is called while the model loads, also after `createEngine` has resolved, until every expert is
+   * in the store.
+   */
   readonly onProgress?: (progress: Progress) => void;
-  /** Aborts the loading, the background fill included. */
+  /** Aborts the loading, including the fill (which stores the experts in the background). */
   readonly signal?: AbortSignal;
 }
 
@@ -78,14 +89,18 @@ export interface StoredModel {
 
 export interface Progress {
   /**
-   * opening: config and headers; dense: the engine is not ready yet; experts: it answers already;
-   * done.
+   * opening: config and headers are read. dense: dense weights are loaded, and the engine is not
+   * ready yet. experts: the engine answers already, while experts are being stored. done: all is
+   * stored.
    */
   readonly phase: "opening" | "dense" | "experts" | "done";
-  /** Of the whole model, dense weights and experts; what the store already had counts as loaded. */
+  /**
+   * Bytes of the whole model (dense weights and experts) that are loaded. What the store already
+   * had counts as loaded.
+   */
   readonly loadedBytes: number;
   readonly totalBytes: number;
-  /** Over the last seconds. */
+  /** The speed of the last 3 seconds. */
   readonly bytesPerSecond: number;
   readonly from: "network" | "store";
   /**
@@ -95,21 +110,24 @@ export interface Progress {
    */
   readonly persisted?: boolean;
   /**
-   * Set when something did not go as hoped but the work goes on: the quota is full, a record was
-   * damaged and fetched again, the store cannot be used.
+   * Is set when something went wrong but the work goes on. Examples: the quota is full; a record
+   * was damaged and was fetched again; the store cannot be used.
    */
   readonly warning?: string;
 }
 
 export interface ModelInfo {
   readonly id: string;
-  /** config.json's model_type. */
+  /** The model_type of config.json. */
   readonly architecture: string;
   readonly device: "cpu" | "gpu";
-  /** The adapter's name; on the CPU also why. */
+  /** The adapter's name. On the CPU also the reason why it is used. */
   readonly deviceDescription: string;
   readonly layers: number;
-  /** Per layer; 0 in a dense model, as are `top`, `recordBytes`, `slots`. */
+  /**
+   * The number of experts per layer. It is 0 in a dense model, as are `top`, `recordBytes` and
+   * `slots`.
+   */
   readonly experts: number;
   readonly top: number;
   readonly recordBytes: number;
@@ -126,25 +144,29 @@ export interface ModelInfo {
   };
 }
 
-/** What the expert pool did. */
+/** What the expert pool did, in counters that only grow. */
 export interface PoolCounters {
   readonly tokens: number;
-  /** Experts wanted (once per layer and step) that were resident, and that were not. */
+  /**
+   * Experts wanted that were resident (hits), and that were not (misses). An expert counts once per
+   * layer and step, for however many tokens.
+   */
   readonly hits: number;
   readonly misses: number;
   readonly uploads: number;
   readonly uploadedBytes: number;
   readonly bytesFromStore: number;
   readonly bytesFromNetwork: number;
-  /** Submissions; one per token where nothing is missing. */
+  /** Submissions to the device. A token takes one if no expert is missing. */
   readonly passes: number;
-  /** Layers that stood still for want of an expert. */
+  /** How often a layer stalled because an expert was missing. */
   readonly stalls: number;
-  /** Time in which nothing could run for want of an expert. */
+  /** The time in which nothing could run because an expert was missing. */
   readonly stalledMs: number;
   /**
-   * Experts read on a guess; bytes of those that were wanted later, that were evicted unused, that
-   * were wanted before they had come.
+   * `prefetches`: experts read on a guess. Of their bytes, `usefulPrefetchBytes` were wanted later,
+   * `wastedPrefetchBytes` were evicted unused, and `latePrefetchBytes` were wanted before the read
+   * had ended.
    */
   readonly prefetches: number;
   readonly usefulPrefetchBytes: number;
@@ -158,14 +180,14 @@ export interface Stats {
   readonly slots: number;
   readonly residentExperts: number;
   /**
-   * How the next token is run. queued: all experts are resident, tokens are submitted ahead;
-   * optimistic: one submission, which stalls where an expert is missing; grouped: many are missing,
-   * a submission holds few layers.
+   * How the next token is run. queued: all experts are resident, so that tokens are submitted
+   * ahead. optimistic: one submission holds all layers, and stalls where an expert is missing.
+   * grouped: many experts are missing, so that a submission holds only a few layers.
    */
   readonly mode: Mode;
   /**
-   * By MoE layer, the share of wanted experts that were guessed one layer before; empty without
-   * prefetch.
+   * By MoE layer, the share of the experts it wanted that were guessed one layer before. Empty
+   * without prefetch.
    */
   readonly recall: readonly number[];
 }
@@ -176,19 +198,20 @@ export interface ChatMessage {
 }
 
 /**
- * OpenAI's request. Options that are not here are refused with `unsupported-option`, never ignored.
+ * A request in OpenAI's format. An option that is not listed here is refused with
+ * `unsupported-option`, never ignored.
  */
 export interface ChatRequest {
   readonly messages: readonly ChatMessage[];
-  /** Accepted and not used: an engine has one model. */
+  /** Accepted but not used, since an engine has one model. */
   readonly model?: string;
   readonly stream?: boolean;
   readonly stream_options?: { readonly include_usage?: boolean } | null;
   readonly max_tokens?: number | null;
   readonly max_completion_tokens?: number | null;
   /**
-   * Defaults of temperature, top_p and top_k: the model's generation_config.json, else 1, 1, 0. 0
-   * is greedy.
+   * The defaults of temperature, top_p and top_k are those of the model's generation_config.json,
+   * else 1, 1 and 0. Temperature 0 is greedy. top_k 0 sets no limit.
    */
   readonly temperature?: number | null;
   readonly top_p?: number | null;
@@ -203,7 +226,7 @@ export interface Usage {
   readonly completion_tokens: number;
   readonly total_tokens: number;
   readonly prompt_tokens_details: { readonly cached_tokens: number };
-  /** The pool's counters of this request alone. */
+  /** The pool's counters for this request alone. */
   readonly mixtab: { readonly prefill: PoolCounters; readonly decode: PoolCounters };
 }
 
@@ -228,7 +251,10 @@ export interface ChatCompletionChunk {
   readonly object: "chat.completion.chunk";
   readonly created: number;
   readonly model: string;
-  /** Empty in the last chunk, which carries `usage` (if stream_options.include_usage). */
+  /**
+   * Empty in the last chunk, the one that carries `usage`. There is such a chunk only with
+   * stream_options.include_usage.
+   */
   readonly choices: readonly {
     readonly index: 0;
     readonly delta: { readonly role?: "assistant"; readonly content?: string };
@@ -240,8 +266,8 @@ export interface ChatCompletionChunk {
 
 export interface RequestOptions {
   /**
-   * Stops the answer: `create` rejects (or the stream throws) with the signal's reason; the
-   * conversation's cache stays usable.
+   * Stops the answer: `create` rejects (or the stream throws) with the signal's reason. What the
+   * conversation has in the cache stays usable.
    */
   readonly signal?: AbortSignal;
 }
@@ -255,18 +281,19 @@ export interface Completions {
   create(request: ChatRequest, options?: RequestOptions): Promise<ChatCompletion | AsyncIterable<ChatCompletionChunk>>;
 }
 
-/** One model, loaded. Requests are answered one after the other. */
+/** One loaded model. It answers requests one after the other. */
 export interface Engine {
   readonly info: ModelInfo;
   readonly chat: { readonly completions: Completions };
   stats(): Promise<Stats>;
   /**
-   * Changes the memory for experts, also in the middle of an answer (between two tokens); the
-   * answer stays the same. Errors: budget-too-small, out-of-memory; all is as before then.
+   * Changes how much memory experts may take. During an answer the change happens between two
+   * tokens, and the answer stays the same. Errors: budget-too-small, out-of-memory. After an error
+   * all is as before.
    */
   setBudget(budgetBytes: number | "auto"): Promise<ModelInfo>;
   /** The routing recorded so far as CSV (see `EngineOptions.trace`), header line first. */
   trace(): Promise<string>;
-  /** Stops the fill and any request (both reject with `closed`), frees the device. */
+  /** Stops the fill and every request (both reject with `closed`), and frees the device. */
   close(): Promise<void>;
 }

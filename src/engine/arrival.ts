@@ -6,10 +6,16 @@ import { type Arriving, encodingOnArrival, isFrugal, type Recipe } from "../form
 import type { Blueprint } from "../layers/blueprint.ts";
 import type { Quantize } from "./api.ts";
 
-/** The encoding in which a matrix is stored and computed with: the published one, or what its recipe says. */
+/**
+ * The encoding in which a matrix is stored and computed with: the published one, or what the recipe
+ * says.
+ */
 export type OnArrival = (source: MatrixSource, matrix: Pick<Arriving, "role" | "mlxBits">) => Encoding;
 
-/** What becomes of the matrices of a model. What is published quantised stays as it is. */
+/**
+ * Decides the encoding of each matrix of a model. A matrix that is published quantised stays as it
+ * is.
+ */
 export function arrival(
   recipe: Recipe,
   { weights, experts }: Blueprint,
@@ -21,7 +27,7 @@ export function arrival(
       : encoding;
 }
 
-/** The recipe an option names. Errors: bad-request. */
+/** The recipe that the option `quantize` names. Errors: bad-request. */
 export function recipeOf(quantize: Quantize | null | undefined): Recipe {
   switch (quantize) {
     case undefined:

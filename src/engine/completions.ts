@@ -14,7 +14,7 @@ import { type ReadRequest, readRequest } from "./request.ts";
 import type { Session } from "./session.ts";
 import { StopStrings } from "./stop_strings.ts";
 
-/** What answers requests. */
+/** What is needed to answer requests. */
 export interface Answerer {
   readonly model: string;
   readonly language: Language;
@@ -25,14 +25,14 @@ export interface Answerer {
   readonly closed: AbortSignal;
 }
 
-/** The answer in pieces of text, then how it ended. */
+/** An answer in pieces of text; at its end, the reason why it ended and its usage. */
 type Pieces = AsyncGenerator<string, { readonly reason: FinishReason; readonly usage: Usage }>;
 
-/** OpenAI's `chat.completions` over one session; requests wait for each other. */
+/** OpenAI's `chat.completions` over one session. Each request waits for those before it. */
 export function completions(answerer: Answerer): Completions {
   let last: Promise<void> = Promise.resolve();
 
-  /** Answers when those before are done, also when they failed. */
+  /** Answers when the requests before are done, be it with an error. */
   async function* inTurn(request: ChatRequest, read: ReadRequest, signal: AbortSignal): Pieces {
     const before = last;
     let done = () => {};
@@ -56,8 +56,8 @@ export function completions(answerer: Answerer): Completions {
     const pieces = inTurn(request, read, signal);
     const head = { id: `chatcmpl-${crypto.randomUUID()}`, created: Math.floor(Date.now() / 1000), model };
     if (!read.stream) return await whole(head, pieces);
-    // The first step comes before the stream is given out, so that a bad prompt rejects `create`
-    // itself.
+    // The answer's first step runs before `create` resolves, so that for a bad prompt `create`
+    // itself rejects, not the stream.
     const first = await pieces.next();
     return stream(head, first, pieces, read.includeUsage);
   }

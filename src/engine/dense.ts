@@ -9,14 +9,17 @@ import { readWhole, type Store } from "../store/store.ts";
 import type { OnArrival } from "./arrival.ts";
 import { loadedPerPublished, matrixParts, type Reading, readParts } from "./parts.ts";
 
-/** The longest record of a dense matrix in the store, and its longest piece in memory. */
+/**
+ * The most bytes that one record of a dense matrix has in the store. A longer matrix is cut into
+ * several pieces, which are also the unit in memory.
+ */
 export const PIECE_BYTES = 64 * 1024 * 1024;
-/** Matrices are read together up to this much, so that neighbours share requests. */
+/** Neighbouring matrices are read together up to so many bytes, so that they share requests. */
 const WINDOW_BYTES = 32 * 1024 * 1024;
 
 /** A dense matrix before it is loaded. */
 export interface DenseModule {
-  /** See `weightKey`. */
+  /** The key that `weightKey` gives. */
   readonly key: string;
   readonly role: WeightSpec["role"];
   readonly source: MatrixSource;
@@ -24,8 +27,8 @@ export interface DenseModule {
 }
 
 /**
- * Where a matrix is published, and how it will lie on the device: as published, quantised, or
- * (norms) widened to f32.
+ * Says where a matrix is published, and how it will lie on the device: as published, quantised, or
+ * (for norms) widened to f32.
  */
 export function denseModule(spec: WeightSpec, checkpoint: Checkpoint, onArrival: OnArrival): DenseModule {
   const key = weightKey(spec);
@@ -41,15 +44,18 @@ interface DenseLoading {
   readonly store: Store | null;
   readonly prefix: string;
   readonly reading: Reading;
-  /** Told of bytes of the loaded form, also while they arrive. */
+  /**
+   * Is called with how many bytes of the loaded form have come, also while a matrix is still
+   * arriving.
+   */
   readonly onLoaded: (bytes: number, from: "store" | "network") => void;
-  /** A record of so many bytes could not be kept: the work goes on without it. */
+  /** Is called when the store could not take a record of so many bytes. The loading goes on. */
   readonly onUnkept: (bytes: number, error: MixtabError) => void;
 }
 
 /**
- * Loads dense matrices onto the device, in their order, from the store where they are there, else
- * from the source (and into the store).
+ * Loads dense matrices onto the device and returns them in their order. Those in the store are read
+ * from there; the others are read from the source and put into the store.
  */
 export async function loadDense(modules: readonly DenseModule[], loading: DenseLoading): Promise<Weight[]> {
   const placed = modules.map((module) => ({ ...module, weight: loading.speaker.weight(module.matrix) }));
@@ -111,7 +117,10 @@ async function loadWindow(window: readonly Placed[], loading: DenseLoading): Pro
   await Promise.all(kept);
 }
 
-/** Puts a record into the store; where the quota is used up the work goes on without. */
+/**
+ * Puts a record into the store. If the store refuses it (the quota is used up), the loading goes
+ * on.
+ */
 async function keep(key: string, bytes: Uint8Array<ArrayBuffer>, { store, onUnkept }: DenseLoading): Promise<void> {
   try {
     await store?.put(key, bytes);
@@ -122,8 +131,9 @@ async function keep(key: string, bytes: Uint8Array<ArrayBuffer>, { store, onUnke
 }
 
 /**
- * How a matrix is cut: whole where it is short, else range by range, so that what is written in
- * several places fills few pieces at a time.
+ * The pieces into which a matrix is cut: a short one is one piece; a longer one is cut range by
+ * range. Weight, scales and biases arrive side by side when a matrix is quantised. Since no piece
+ * spans two ranges, few pieces are open at a time.
  */
 function piecesOf({ weight, scales, biases, end }: Matrix): { begin: number; end: number }[] {
   if (end <= PIECE_BYTES) return [{ begin: 0, end }];
@@ -135,15 +145,15 @@ function piecesOf({ weight, scales, biases, end }: Matrix): { begin: number; end
   return pieces;
 }
 
-/** Bytes of data, padding not counted, within a piece. */
+/** How many bytes of data, not counting padding, lie within a piece. */
 const dataBytes = (matrix: Matrix, piece: { begin: number; end: number }): number =>
   dataRanges(matrix)
     .map(({ begin, end }) => Math.max(0, Math.min(end, piece.end) - Math.max(begin, piece.begin)))
     .reduce((sum, bytes) => sum + bytes);
 
 /**
- * Gathers bytes written at any offset into pieces, and hands each on when the ranges of the matrix
- * have filled it.
+ * Gathers bytes that are written at any offset into pieces, and hands each piece on when all its
+ * data has been written.
  */
 class Gather {
   private readonly pieces: { begin: number; end: number; missing: number; bytes?: Uint8Array<ArrayBuffer> }[];

@@ -5,19 +5,23 @@ import type { ChatMessage } from "./api.ts";
 import type { Repository } from "./repository.ts";
 import type { GenerationDefaults } from "./request.ts";
 
-/** How a model is spoken to: its tokenizer, template, stop ids and sampling defaults. */
+/** What is needed to talk to a model: its tokenizer, template, stop ids and sampling defaults. */
 export interface Language {
   readonly tokenizer: Tokenizer;
   readonly defaults: GenerationDefaults;
-  /** Ids that end an answer. */
+  /** An answer ends at any of these ids. */
   readonly stopIds: ReadonlySet<number>;
   /**
-   * Ids of a conversation, ready for the assistant's answer. Errors: bad-template, bad-messages.
+   * The ids of a conversation, up to the opening of the assistant's answer. Errors: bad-template,
+   * bad-messages.
    */
   prompt(messages: readonly ChatMessage[]): number[];
 }
 
-/** Reads the texts of a repository. Errors: bad-tokenizer, bad-template, bad-json. */
+/**
+ * Reads tokenizer, template and defaults from the texts of a repository. Errors: bad-tokenizer,
+ * bad-template, bad-json.
+ */
 export function readLanguage({ texts, config }: Repository): Language {
   if (texts["tokenizer.json"] === undefined)
     throw new MixtabError(

@@ -1,11 +1,11 @@
 import type { Progress } from "./api.ts";
 
-/** Speed is averaged over this much. */
+/** The speed is averaged over so much time. */
 const WINDOW_MS = 3000;
-/** Events are not closer together than this. */
+/** The shortest time between two reports of bytes. */
 const EVERY_MS = 100;
 
-/** Adds up what has been loaded and tells a listener. */
+/** Adds up what has been loaded and reports it to a listener. */
 export class ProgressMeter {
   totalBytes = 0;
   private loadedBytes = 0;
@@ -33,8 +33,8 @@ export class ProgressMeter {
   }
 
   /**
-   * Bytes of the model that are now here. `transferred`: whether they have just been moved, and
-   * count for the speed.
+   * To be called when bytes of the model have been loaded. `transferred`: they were moved just now,
+   * so that they count for the speed. It is false for what the store already had.
    */
   loaded(bytes: number, from: Progress["from"], transferred = true): void {
     this.loadedBytes = Math.min(this.loadedBytes + bytes, this.totalBytes);

@@ -12,7 +12,10 @@ export interface ReadRequest {
   readonly includeUsage: boolean;
 }
 
-/** What the model's generation_config.json says where the request is silent. */
+/**
+ * The fields of the model's generation_config.json that stand in for options the request leaves
+ * out.
+ */
 export interface GenerationDefaults {
   readonly do_sample?: unknown;
   readonly temperature?: unknown;
@@ -41,7 +44,10 @@ const ROLES = ["system", "user", "assistant", "tool"];
 /** OpenAI's limit on stop strings. */
 const MOST_STOPS = 4;
 
-/** Checks a request of any provenance. Errors: bad-request, unsupported-option, empty-prompt. */
+/**
+ * Checks a request, of whose types nothing is taken for granted, and fills in defaults. Errors:
+ * bad-request, unsupported-option, empty-prompt.
+ */
 export function readRequest(request: ChatRequest, defaults: GenerationDefaults): ReadRequest {
   if (typeof request !== "object" || request === null) throw bad("The request should be an object with messages");
   for (const [option, value] of Object.entries(request))

@@ -17,22 +17,31 @@ import {
   type Taps,
 } from "../ops/ops.ts";
 
-/** Prompt tokens that teach the pool what is wanted: the last ones before the answer. */
+/**
+ * So many tokens at the end of a prompt are marked: of the prompt's routes, the pool's policy hears
+ * only theirs, since they resemble those of the answer most.
+ */
 export const MARKED_PROMPT_TOKENS = 16;
 /**
- * While experts are missing, so many chunks come to a layer before it is left, so that it is read
- * once for all of them.
+ * While experts are missing, a layer runs for up to so many chunks before the next layer begins. So
+ * a missing expert is read once for all of these chunks.
  */
 const MOST_CHUNKS = 16;
-/** What chunks keep while others run: more would be taken from the experts. */
+/**
+ * The most bytes that the chunks of a segment may keep while others run. More memory would have to
+ * be taken from the experts.
+ */
 const SEGMENT_BYTES = 128 * 1024 * 1024;
 /**
- * Tokens submitted ahead of the one whose report is awaited; what is generated in vain after a
- * stop.
+ * At most so many tokens are queued on the device at a time. When an answer stops, those queued
+ * behind its last token were computed in vain.
  */
 const QUEUE_DEPTH = 3;
 
-/** What a session runs: a model that says itself, its caches, and its expert pool. */
+/**
+ * What a session runs: a model (as a function that applies its operations), its caches, and its
+ * expert pool.
+ */
 export interface Runnable {
   readonly say: (ops: Ops) => void;
   /** D. */
@@ -42,29 +51,31 @@ export interface Runnable {
   /** null in a dense model. */
   readonly pool: Pool | null;
   readonly contextLength: number;
-  /** For how many of the next MoE layers a token's plan guesses what they will want. */
+  /** For how many of the next MoE layers a token's plan guesses which experts they will want. */
   readonly ahead: number;
 }
 
 export interface SessionOptions {
-  /** Prompt tokens per step, 1 to 256. Changes speed only. */
+  /** Prompt tokens per step, 1 to 256. It changes the speed only. */
   readonly chunk?: number;
   readonly taps?: Taps;
-  /** Notes the routes of each token; needs taps "routes" or "all". */
+  /** Where the routes of each token are recorded; needs taps "routes" or "all". */
   readonly trace?: Trace | null;
-  /** Called after every step with what it tapped (taps "all"). */
+  /** Called after every step with the tensors that it tapped (see `taps`) and its token count. */
   readonly onTaps?: (taps: ReadonlyMap<string, Float32Array | Uint32Array>, count: number) => void;
 }
 
-/** One conversation's cache: which ids it holds, and the steps that extend it. */
+/** The key/value cache of one conversation: which ids it holds, and the steps that extend it. */
 export class Session {
-  /** Ids whose keys and values are in the cache, by position. */
+  /** The ids whose keys and values are in the cache, by position. */
   private ids: number[] = [];
-  /** First position never written: beyond `ids` after a step that failed. */
+  /** The first position that was never written. It lies beyond `ids` after a step that failed. */
   private high = 0;
   private seq = 0;
   private turn = 0;
-  /** Steps wait for it: the tasks `between` steps, one after the other. */
+  /**
+   * Resolves when the last task of `between` is done. Steps wait for it, and tasks for one another.
+   */
   private paused = Promise.resolve();
   private pauses = 0;
   private readonly running = new Set<Promise<unknown>>();
@@ -83,29 +94,30 @@ export class Session {
     this.options = options;
   }
 
-  /** Tokens in the cache. */
+  /** How many tokens are in the cache. */
   get position(): number {
     return this.ids.length;
   }
 
   /**
-   * Records the plans of short prompts and of answers, so that the device compiles their kernels
-   * before anybody waits for them.
+   * Records the plans of short prompts and of generated tokens, so that the device compiles their
+   * kernels before the first request.
    */
   prepare(): void {
     for (const form of ["many", "one"] as const) this.plan(form, 1, 0);
   }
 
-  /** Forgets everything. */
+  /** Empties the cache. */
   reset(): void {
     this.ids = [];
     this.high = 0;
   }
 
   /**
-   * Goes back to the longest prefix that `prompt` shares with the cache, and returns its length; at
-   * least one token is left to run. A window's ring has overwritten older keys, so that going back
-   * far means starting over.
+   * Cuts the cache to the longest prefix that it shares with `prompt`, and returns the length of
+   * that. At least one token of the prompt is left to run. A cache with a window is a ring, in
+   * which later keys have overwritten earlier ones; where the prefix would need overwritten keys,
+   * the cache is emptied instead.
    */
   reuse(prompt: readonly number[]): number {
     let common = 0;
@@ -118,8 +130,8 @@ export class Session {
   }
 
   /**
-   * Runs prompt tokens in chunks after what is cached. With `sample` the last report holds the next
-   * id.
+   * Runs prompt tokens in chunks, after those in the cache. With `sample` the last chunk's report
+   * holds the next id.
    */
   async prefill(prompt: readonly number[], sample: Sampling | null, signal?: AbortSignal): Promise<Report> {
     const { contextLength } = this.model;
@@ -147,15 +159,15 @@ export class Session {
     return report!;
   }
 
-  /** Runs one generated token; the report holds the next. */
+  /** Runs one generated token. The report holds the next id. */
   decode(id: number, sample: Sampling | null, signal?: AbortSignal): Promise<Report> {
     return this.run("one", [{ ids: [id], sample, marked: 1 }], 0, signal);
   }
 
   /**
-   * Runs a generated token and those that follow from it, at most `limit`; yields each next one.
-   * Where nothing can be missing, tokens are queued on the device ahead of what was yielded; those
-   * that nobody takes do not count.
+   * Runs the generated token `id` and those that follow from it, at most `limit`, and yields each
+   * next id. While no expert can be missing, further tokens are queued on the device before the
+   * caller asks for them. Those that the caller never takes do not enter the cache.
    */
   async *generate(id: number, sample: Sampling, limit: number, signal?: AbortSignal): AsyncGenerator<number, void> {
     const queue: Promise<Report>[] = [];
@@ -183,8 +195,8 @@ export class Session {
   }
 
   /**
-   * Runs `task` when no step is under way, in the middle of an answer too; steps wait until it is
-   * done.
+   * Runs `task` while no step is under way, if need be in the middle of an answer. Steps wait until
+   * the task is done.
    */
   async between<T>(task: () => Promise<T>): Promise<T> {
     const before = this.paused;
@@ -203,7 +215,7 @@ export class Session {
     }
   }
 
-  /** Runs chunks that follow what is cached, together. */
+  /** Runs the chunks of one segment together, after the tokens in the cache. */
   private async run(form: Form, pieces: readonly Piece[], segment: number, signal?: AbortSignal): Promise<Report> {
     signal?.throwIfAborted();
     await this.resumed();
@@ -226,14 +238,14 @@ export class Session {
     return report;
   }
 
-  /** Submits a token behind others. */
+  /** Submits a token behind those that are queued already. */
   private enqueue(tokens: Uint32Array | "sampled", position: number, sample: Sampling): Promise<Report> {
     const step = { seq: this.seq++, position, count: 1, tokens, sample, marked: 1 };
     this.high = Math.max(this.high, position + 1);
     return this.track(runQueued({ plan: this.plan("one", 1, 0), step }, this.model.pool!));
   }
 
-  /** What the session holds from now on. */
+  /** Takes over the ids of a step that has run. Errors: not-finite. */
   private accept(ids: readonly number[], sample: Sampling | null, report: Report): void {
     if (sample && !report.finite)
       throw new MixtabError(
@@ -267,8 +279,8 @@ export class Session {
   }
 
   /**
-   * Taps are of the last step, so that nothing may follow it before they are read; a token must fit
-   * one submission.
+   * Whether tokens may be queued. With taps they may not, because taps are of the last step only
+   * and must be read before another step follows. A token must also fit into one submission.
    */
   private get mayQueue(): boolean {
     const { pool } = this.model;
@@ -276,7 +288,7 @@ export class Session {
     return pool.until(this.plan("one", 1, 0), 0) === pool.layers;
   }
 
-  /** Chunks of a segment: many only while experts may be missing. */
+  /** How many chunks a segment has: more than one only while experts may be missing. */
   private chunksAtOnce(): number {
     const { pool, width } = this.model;
     if (!pool || pool.complete) return 1;
@@ -288,7 +300,7 @@ export class Session {
     return this.pauses > 0;
   }
 
-  /** Waits while tasks run `between` steps. */
+  /** Waits until no task of `between` is waiting or running. */
   private async resumed(): Promise<void> {
     for (let last: Promise<void> | undefined; last !== this.paused; ) {
       last = this.paused;
@@ -307,7 +319,10 @@ export class Session {
     return BUCKETS.find((size) => size > 1 && size >= count)!;
   }
 
-  /** The plan for a form, a count and a place in the segment, recorded on first use. */
+  /**
+   * The plan for a form, a token count and a chunk's place in its segment. It is recorded on first
+   * use.
+   */
   private plan(form: Form, count: number, chunk: number): Plan {
     const bucket: Bucket = form === "one" ? 1 : this.bucket(count);
     const key = `${form} ${bucket} ${chunk}`;
@@ -322,7 +337,7 @@ export class Session {
   }
 }
 
-/** Tokens that become one chunk. */
+/** The tokens of one chunk. */
 interface Piece {
   readonly ids: readonly number[];
   readonly sample: Sampling | null;

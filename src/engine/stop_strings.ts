@@ -1,6 +1,7 @@
 /**
- * Watches a stream of text for stop strings; what may be the beginning of one is held back until it
- * is known.
+ * Watches a stream of text for stop strings. Text that may be the beginning of one is held back
+ * until more text decides. Example: with the stop string "END", "the EN" shows "the " and holds
+ * "EN" back.
  */
 export class StopStrings {
   private held = "";
@@ -11,7 +12,8 @@ export class StopStrings {
   }
 
   /**
-   * The text that can be shown now. `stopped`: a stop string came; it and all after it is dropped.
+   * Takes a piece of text and returns what can be shown now. `stopped`: a stop string has come; it
+   * is dropped, and so is all text after it.
    */
   push(text: string): { text: string; stopped: boolean } {
     const all = this.held + text;
@@ -25,14 +27,14 @@ export class StopStrings {
     return { text: all.slice(0, shown), stopped: false };
   }
 
-  /** What is still held when the stream ends. */
+  /** The text that is still held back when the stream ends. */
   flush(): string {
     const text = this.held;
     this.held = "";
     return text;
   }
 
-  /** Length of the longest end of `text` that a stop string begins with. */
+  /** The length of the longest suffix of `text` that is a prefix of a stop string. */
   private longestBeginning(text: string): number {
     const longest = Math.max(0, ...this.strings.map((stop) => stop.length - 1));
     for (let length = Math.min(longest, text.length); length > 0; length--)

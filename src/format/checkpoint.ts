@@ -13,28 +13,32 @@ export interface FileRange {
 }
 
 /**
- * Where the ranges of a matrix [rows, columns] are published; the three may be in different files.
+ * In which files, and where in them, the ranges of a matrix [rows, columns] are published. The
+ * three ranges may be in different files.
  */
 export interface MatrixSource {
   readonly rows: number;
   readonly columns: number;
   readonly encoding: Encoding;
   readonly weight: FileRange;
-  /** Affine matrices only, as `biases`. */
+  /** Only affine matrices have `scales` and `biases`. */
   readonly scales?: FileRange;
   readonly biases?: FileRange;
 }
 
 /** The tensors of a model's files, found by module name. */
 export interface Checkpoint {
-  /** Whether there is a tensor `<module>.weight`, or `module`. */
+  /** Whether there is a tensor named `<module>.weight` or `module`. */
   has(module: string): boolean;
   /**
-   * The first of `candidates` that is there. Errors: missing-tensor, which names them all;
-   * bad-config, where the shape is not what the model asks for; unsupported-quantization.
+   * The first of `candidates` whose tensor is there. Errors: missing-tensor, which names all
+   * candidates; bad-config, if the tensor's shape is not what the model asks for;
+   * unsupported-quantization.
    */
   find(candidates: readonly PublishedName[], rows: number, columns: number): MatrixSource;
-  /** The plain vector `<name>.weight`, or `name`, as one row. Errors as `find`. */
+  /**
+   * The plain vector named `<name>.weight` or `name`, as a matrix of one row. Errors as in `find`.
+   */
   findVector(name: string, length: number): MatrixSource;
 }
 
@@ -46,8 +50,8 @@ interface PublishedTensor extends TensorEntry {
 const FLOATS: Readonly<Partial<Record<string, Float>>> = { F32: "f32", F16: "f16", BF16: "bf16" };
 
 /**
- * A model's tensors by its config.json and the headers of its files. Errors:
- * unsupported-quantization.
+ * Opens a model's tensors. `config`: its parsed config.json; `shards`: by file, the tensors that
+ * the file's header lists. Errors: unsupported-quantization.
  */
 export function openCheckpoint(
   config: unknown,
@@ -120,7 +124,10 @@ function affine(
   };
 }
 
-/** Bits and group by the shapes, for a row of `columns`; config.json must not say otherwise. */
+/**
+ * Finds bits and group from the shapes of `weight` and `scales`, for rows of `columns` weights.
+ * Errors: unsupported-quantization, also if config.json says otherwise.
+ */
 function affineEncoding(
   weight: PublishedTensor,
   scales: PublishedTensor,
@@ -136,7 +143,8 @@ function affineEncoding(
   const groups = scales.shape.at(-1) ?? 0;
   if (claim?.bits && claim.group) {
     const published = (words * 32) / claim.bits;
-    // Whole in itself, but of another width: the model is not what config.json describes.
+    // The bits and the group of config.json fit both shapes, but for rows of another length: so the
+    // weights are of another model than the one that config.json describes.
     if (published === groups * claim.group && published !== columns)
       throw wrongShape(weight, [...weight.shape.slice(0, -1), (columns * claim.bits) / 32]);
   }
@@ -154,7 +162,9 @@ function affineEncoding(
 }
 
 /**
- * The tensor must be [rows, width], with a stack in front and twice as high where the name says so.
+ * Throws unless the tensor has the shape [rows, width], or [2 * rows, width] if the name has
+ * `firstRow`. If the name has `stack`, a leading dimension larger than `stack` must stand before
+ * that.
  */
 function checkShape(tensor: PublishedTensor, { stack, firstRow }: PublishedName, rows: number, width: number): void {
   const height = firstRow === undefined ? rows : 2 * rows;
@@ -181,7 +191,7 @@ function floatOf({ name, dtype }: PublishedTensor): Float {
   return float;
 }
 
-/** How many tensors are named that are there instead of one that is not. */
+/** If a tensor is missing, at most so many that are there are named instead. */
 const MOST_NAMED = 5;
 
 function missing(names: readonly string[], present: Iterable<string>): MixtabError {
@@ -193,7 +203,11 @@ function missing(names: readonly string[], present: Iterable<string>): MixtabErr
   );
 }
 
-/** Those that begin as `wanted` does, for as many of its parts as any does: the same layer, if it is there. */
+/**
+ * The tensors in `present` that share the most leading parts with `wanted`. Example: for
+ * `model.layers.3.mlp.gate.weight` those of `model.layers.3.mlp.gate`; if there are none, those of
+ * `model.layers.3.mlp`, and so on.
+ */
 function nearest(wanted: string, present: readonly string[]): readonly string[] {
   for (let prefix = wanted; prefix.includes("."); ) {
     prefix = prefix.slice(0, prefix.lastIndexOf("."));

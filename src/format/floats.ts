@@ -1,6 +1,6 @@
 /**
- * Floats as files hold them (little-endian, as is every machine that runs a browser) to and from
- * f32.
+ * Converts floats between the types that files hold and f32. Files are little-endian, as is every
+ * machine that runs a browser.
  */
 import { assert } from "../base/assert.ts";
 import { FLOAT_BYTES, type Float } from "../base/matrix.ts";
@@ -18,7 +18,8 @@ export function bf16ToF32(bits: number): number {
 export function f32ToBf16(value: number): number {
   scratch[0] = value;
   const bits = scratchBits[0]!;
-  if (Number.isNaN(value)) return (bits >>> 16) | 0x40; // stays NaN where the payload was in the lower half
+  // The added bit keeps it a NaN if the payload was in the lower half only.
+  if (Number.isNaN(value)) return (bits >>> 16) | 0x40;
   return (bits + 0x7fff + ((bits >>> 16) & 1)) >>> 16;
 }
 
@@ -41,21 +42,24 @@ export function f32ToF16(value: number): number {
   const sign = (bits >>> 16) & 0x8000;
   const magnitude = bits & 0x7fffffff;
   if (magnitude > 0x7f800000) return sign | 0x7e00;
-  if (magnitude >= 0x47800000) return sign | 0x7c00; // 65536, which no rounding brings back
+  if (magnitude >= 0x47800000) return sign | 0x7c00; // from 65536 on always infinity
   if (magnitude < 0x38800000) return sign | roundHalfEven(Math.abs(scratch[0]!) * 2 ** 24); // below 2^-14
   const rebiased = magnitude - 0x38000000;
   return sign | ((rebiased + 0xfff + ((rebiased >>> 13) & 1)) >>> 13);
 }
 
-/** 1.5 * 2^52: doubles this large are whole, so adding it rounds, by IEEE 754 half to even. */
+/**
+ * 1.5 * 2^52. A double of this size has no fraction, so IEEE 754 rounds a sum with it to a whole
+ * number, half to even.
+ */
 const ROUNDER = 6755399441055744;
 
 /** The nearest whole number, ties to even, for |x| < 2^51. Math.round sends ties up. */
 export const roundHalfEven = (x: number): number => x + ROUNDER - ROUNDER;
 
 /**
- * Widens floats to f32, exactly; into `values` where they are given. `bytes` may begin at any
- * address.
+ * Widens floats to f32, which is exact. If `values` is given, they are written there. `bytes` may
+ * begin at any address.
  */
 export function decodeFloats(
   dtype: Float,
@@ -78,7 +82,7 @@ export function decodeFloats(
   return values;
 }
 
-/** Narrows f32 numbers to `dtype`, ties to even. */
+/** Rounds f32 numbers to `dtype`, ties to even. For f32, the result is a view of `values`. */
 export function encodeFloats(dtype: Float, values: Float32Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
   if (dtype === "f32") return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
   const convert = dtype === "f16" ? f32ToF16 : f32ToBf16;
@@ -95,7 +99,10 @@ function halfWords(bytes: Uint8Array): Uint16Array {
 
 let cachedF16: Float32Array | undefined;
 
-/** Every binary16 widened, 256 KiB: several times faster than computing each. */
+/**
+ * All 65,536 binary16 numbers as f32 (256 KiB). A look-up is several times faster than computing
+ * each number.
+ */
 function f16Table(): Float32Array {
   cachedF16 ??= Float32Array.from({ length: 1 << 16 }, (_, bits) => f16ToF32(bits));
   return cachedF16;

@@ -1,7 +1,7 @@
 /**
- * The first key that an object of `json` has twice, or undefined. `json` must have passed
- * JSON.parse, which keeps the last of such keys and says nothing. Keys are compared as decoded: "a"
- * and "\u0061" are the same (RFC 8259, section 8.3).
+ * The first key that occurs twice in the same object of `json`, or undefined. `json` must have
+ * passed JSON.parse, which keeps the last of such keys without an error. Keys are compared as
+ * decoded: "a" and "\u0061" are the same (RFC 8259, section 8.3).
  */
 export function duplicateKey(json: string): string | undefined {
   const open: (Set<string> | null)[] = []; // keys of each enclosing object; null for an array
@@ -24,14 +24,14 @@ export function duplicateKey(json: string): string | undefined {
   return undefined;
 }
 
-/** Just after the closing quote of the string that begins at `begin`. */
+/** The index just after the closing quote of the string that begins at `begin`. */
 function stringEnd(json: string, begin: number): number {
   let at = begin + 1;
   while (json[at] !== '"') at += json[at] === "\\" ? 2 : 1;
   return at + 1;
 }
 
-/** Whether what ends at `end` is followed by a colon. */
+/** Whether the string that ends at `end` is a key, that is, whether a colon follows it. */
 function isKey(json: string, end: number): boolean {
   let at = end;
   while (json[at] === " " || json[at] === "\n" || json[at] === "\r" || json[at] === "\t") at++;

@@ -3,9 +3,10 @@ import { type Matrix, rangeBytes } from "../base/matrix.ts";
 import { decodeFloats } from "./floats.ts";
 
 /**
- * A matrix as f32, row-major [rows, columns]: plain floats widened exactly; affine as MLX defines
- * it, w = scale * q + bias rounded once, q of 4 bits (lowest nibble first) or 8. `bytes`: the
- * buffer that the matrix's offsets count from, at any address.
+ * Decodes a matrix to f32, row-major [rows, columns]. Plain floats are widened exactly. Affine
+ * matrices are decoded as MLX defines it: w = scale * q + bias, rounded once; q has 4 bits (the
+ * lower nibble of a byte comes first) or 8. `bytes`: the buffer from whose beginning the matrix's
+ * offsets count; it may begin at any address.
  * @see https://ml-explore.github.io/mlx/build/html/python/_autosummary/mlx.core.quantize.html
  */
 export function decodeMatrix(matrix: Matrix, bytes: Uint8Array): Float32Array<ArrayBuffer> {
@@ -28,8 +29,9 @@ export function decodeMatrix(matrix: Matrix, bytes: Uint8Array): Float32Array<Ar
   }
 }
 
-// Rows are whole groups, so groups simply follow one another. The product is exact in a double, as
-// is its sum for f16 scales.
+// A row is a whole number of groups, so the next two functions walk from group to group without
+// regard to rows. They compute in doubles, in which scale * q is exact; so is the sum with the bias
+// if scales and biases are f16.
 
 function decodeNibbles(packed: Uint8Array, scales: Float32Array, biases: Float32Array, group: number) {
   const values = new Float32Array(packed.length * 2);

@@ -1,20 +1,25 @@
 import { MixtabError } from "../base/errors.ts";
 import { quote } from "../base/quote.ts";
 
-/** What config.json claims of a quantised module; a field it does not give is undefined. */
+/** What config.json claims about a quantised module. A field that it does not give is undefined. */
 export interface Claim {
   readonly bits: number | undefined;
   readonly group: number | undefined;
   readonly mode: string;
 }
 
-/** config.json's claims by module: `false` = not quantised, undefined = nothing is said. */
+/**
+ * What config.json claims about a module. false: the module is not quantised. undefined:
+ * config.json says nothing about it.
+ */
 export type Claims = (module: string) => Claim | false | undefined;
 
 /**
- * Reads `quantization` (MLX; in newer files also as `quantization_config`): group_size, bits, mode,
- * and overrides by module path, an object or false. Errors: unsupported-quantization for the
- * methods of other libraries (GPTQ, AWQ, fp8, bitsandbytes, mxfp4, ...).
+ * Reads `quantization` (the key of MLX, which newer files repeat as `quantization_config`). It
+ * gives group_size, bits and mode for all modules. An entry whose key is a module's path overrides
+ * them for that module: with an object, or with false if the module is not quantised. Errors:
+ * unsupported-quantization for the methods of other libraries (GPTQ, AWQ, fp8, bitsandbytes, mxfp4,
+ * ...).
  */
 export function readClaims(config: unknown): Claims {
   const { quantization, quantization_config: copy } = isObject(config) ? config : {};
@@ -31,7 +36,7 @@ export function readClaims(config: unknown): Claims {
   };
 }
 
-/** An override without `mode` is affine whatever the top level says, as in MLX. */
+/** An override without `mode` is affine, whatever mode is given for all modules, as in MLX. */
 function readClaim({ bits, group_size: group, mode }: Record<string, unknown>): Claim {
   return {
     bits: typeof bits === "number" ? bits : undefined,
@@ -40,7 +45,7 @@ function readClaim({ bits, group_size: group, mode }: Record<string, unknown>): 
   };
 }
 
-/** Weights that mixtab cannot decode, and which it can. */
+/** The error about weights that mixtab cannot decode. Its message says which ones it can decode. */
 export function unsupported(what: string): MixtabError {
   return new MixtabError(
     "unsupported-quantization",

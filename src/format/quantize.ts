@@ -7,18 +7,22 @@ import { encodeFloats, roundHalfEven } from "./floats.ts";
 export interface QuantizedRows {
   /** u32 words, lowest bits first: [rows, columns * bits / 32]. */
   readonly weight: Uint8Array<ArrayBuffer>;
-  /** [rows, columns / group], as `biases`. */
+  /** The shape of both scales and biases is [rows, columns / group]. */
   readonly scales: Uint8Array<ArrayBuffer>;
   readonly biases: Uint8Array<ArrayBuffer>;
 }
 
-/** MLX's smallest scale before it is fitted: a constant group would divide by 0. */
+/**
+ * MLX's lower limit for the first estimate of a group's scale. Without it, a group of equal values
+ * would divide by 0.
+ */
 const SMALLEST_SCALE = Math.fround(1e-7);
 
 /**
- * Quantises whole rows to affine 4 or 8 bits, to the same bytes as MLX: in f32, one rounding per
- * operation, and with the f32 scale and bias, which are only then rounded to the type of the
- * encoding's scales. The end of the range that is larger in magnitude is met exactly.
+ * Quantises whole rows to affine 4 or 8 bits. The bytes are the same as MLX's, because the steps
+ * are: all arithmetic is in f32 with one rounding per operation, and the integers are computed with
+ * the f32 scale and bias, before these are rounded to the type of the encoding's scales. Of a
+ * group's smallest and largest value, the one that is larger in magnitude is represented exactly.
  * @see https://github.com/ml-explore/mlx `affine_quantize`
  */
 export function quantizeRows(values: Float32Array, columns: number, { bits, group, scales }: Affine): QuantizedRows {
@@ -41,7 +45,7 @@ export function quantizeRows(values: Float32Array, columns: number, { bits, grou
   return quantized;
 }
 
-/** The highest of the levels that so many bits count. */
+/** The largest integer of so many bits: 15 or 255. */
 const highest = (bits: number): number => 2 ** bits - 1;
 
 function fitGroup(
@@ -69,7 +73,10 @@ function fitGroup(
   biases[g] = atEdge === 0 ? 0 : edge;
 }
 
-/** The levels of a group as words, lowest bits first. */
+/**
+ * Quantises a group with its scale and bias and packs the integers into words, the first in the
+ * lowest bits.
+ */
 function packGroup(
   values: Float32Array,
   begin: number,
@@ -90,8 +97,8 @@ function packGroup(
 }
 
 /**
- * The nearest of 0 to `most`, ties to even. Twice as fast as roundHalfEven here, since the answer
- * is an integer throughout.
+ * The whole number from 0 to `most` that is nearest to x, ties to even. This is twice as fast here
+ * as roundHalfEven, since its result is an integer throughout.
  */
 function level(x: number, most: number): number {
   if (!(x > 0)) return 0;

@@ -1,29 +1,33 @@
-/** What weights that are published as floats become when they are quantised on arrival. */
+/** Decides how weights that are published as floats are quantised when they are downloaded. */
 import type { Affine, Float } from "../base/matrix.ts";
 import type { Role } from "../base/role.ts";
 
 /**
- * "auto" keeps what the model knows: routed experts at 4 bits, all else that is multiplied at 8.
- * "mlx" is what mlx_lm.convert does, to the byte: all at 4 bits. "none" keeps what was published.
- * A name stands for one rule for ever: it is part of the keys of stored records.
+ * "auto-1" loses little of the model's quality: it stores routed experts at 4 bits, and all other
+ * matrices that are multiplied at 8. "mlx-1" does what mlx_lm.convert does, to the byte: it stores
+ * all matrices at 4 bits. "none" stores what was published. The rule behind a name never changes,
+ * because the name is part of the keys of stored records.
  */
 export type Recipe = "auto-1" | "mlx-1" | "none";
 
-/** A matrix that arrives as plain floats. */
+/** A matrix that is downloaded as plain floats. */
 export interface Arriving {
   readonly role: Role;
   readonly columns: number;
   readonly dtype: Float;
-  /** What mlx_lm chooses for this matrix, where it is not 4. */
+  /** The bits that mlx_lm chooses for this matrix, if they are not 4. */
   readonly mlxBits?: 8 | undefined;
   /** See {@link isFrugal}. */
   readonly frugal: boolean;
 }
 
-/** Above this, all linears of a dense model together at 8 bits, its feed-forward layers are stored at 4. */
+/**
+ * If the linears of a dense model together would take more than this at 8 bits, its feed-forward
+ * layers are stored at 4.
+ */
 const MOST_DENSE_BYTES = 2e9;
 
-/** What a matrix becomes; undefined: it stays as published. */
+/** The encoding in which a matrix is stored. undefined: it is stored as it was published. */
 export function encodingOnArrival(
   recipe: Recipe,
   { role, columns, dtype, mlxBits, frugal }: Arriving,
@@ -32,7 +36,8 @@ export function encodingOnArrival(
     case "none":
       return undefined;
     case "mlx-1":
-      // mlx_lm takes groups of 64 or leaves a matrix alone; numbers stay of the type they are.
+      // mlx_lm quantises in groups of 64, or leaves a matrix alone. Scales keep the type of the
+      // published floats.
       if (role === "norm" || columns % 64 !== 0) return undefined;
       return { kind: "affine", bits: mlxBits ?? 4, group: 64, scales: dtype };
     case "auto-1": {
@@ -45,7 +50,11 @@ export function encodingOnArrival(
   }
 }
 
-/** Most of what 4 bits lose is not lost in the routed experts: bench/RESULTS.md has what each costs. */
+/**
+ * The bits for each role. Where all matrices are stored at 4 bits, most of the loss in quality is
+ * not due to the routed experts, so that the others get 8. bench/RESULTS.md has what each role
+ * costs.
+ */
 function autoBits(role: Role, frugal: boolean): 4 | 8 | undefined {
   switch (role) {
     case "expert":
@@ -71,8 +80,9 @@ export interface Sized {
 }
 
 /**
- * Whether the feed-forward layers of a dense model go to 4 bits too: at 8 its linears would have
- * over 2 GB. The rule knows no device, so that answers do not depend on one.
+ * Whether the feed-forward layers of a dense model are stored at 4 bits too: that is so if its
+ * linears would have more than 2 GB at 8. The rule does not look at the device, so that the model's
+ * answers do not depend on it.
  */
 export function isFrugal(matrices: readonly Sized[]): boolean {
   const linears = matrices.filter(({ role }) => role === "linear" || role === "feedForward" || role === "head");
@@ -80,5 +90,8 @@ export function isFrugal(matrices: readonly Sized[]): boolean {
   return bytes > MOST_DENSE_BYTES;
 }
 
-/** 8 bits and a scale and a bias of 16 for each 64. */
+/**
+ * Bits per weight at 8 bits: 8 of its own, and a share of the 16-bit scale and the 16-bit bias of
+ * its group of 64.
+ */
 const BITS_OF_8 = 8 + 32 / 64;

@@ -4,16 +4,16 @@ import { quote } from "../base/quote.ts";
 import { duplicateKey } from "./json_keys.ts";
 
 /**
- * The reference reader's limit; the header of a 47-billion-parameter model has about 100 KiB per
- * file.
+ * The longest header that is read, which is the limit of the reference reader. Headers of a
+ * 47-billion-parameter model have about 100 KiB per file.
  */
 const MAX_HEADER_BYTES = 100_000_000;
 /** Published tensors have at most 5 dimensions; a longer list is a damaged or hostile file. */
 const MAX_RANK = 16;
-/** The header's length, a little-endian u64, comes first. */
+/** A file begins with the length of its header, a little-endian u64. */
 const LENGTH_BYTES = 8;
 
-/** Bits per element of every type the format knows (safetensors 0.8). */
+/** Bits per element of every type that the format has (safetensors 0.8). */
 const DTYPE_BITS = {
   BOOL: 8,
   F4: 4,
@@ -42,8 +42,8 @@ const DTYPE_BITS = {
 export type Dtype = keyof typeof DTYPE_BITS;
 
 /**
- * Where a tensor lies: bytes [begin, end) of the file, counted from its beginning; `begin` may be
- * odd. Row-major, little-endian.
+ * Where a tensor lies: bytes [begin, end) of the file, counted from its beginning. `begin` may be
+ * odd. The elements are row-major and little-endian.
  */
 export interface TensorEntry {
   readonly dtype: Dtype;
@@ -58,8 +58,8 @@ export interface SafetensorsHeader {
 }
 
 /**
- * How many bytes a file's header takes, its length field included, by the first 8 bytes of the
- * file. Errors: bad-safetensors.
+ * The size of a file's header in bytes, including its length field. `first8`: the first 8 bytes of
+ * the file. Errors: bad-safetensors.
  */
 export function headerBytes(first8: Uint8Array, fileBytes: number): number {
   if (fileBytes < LENGTH_BYTES || first8.length < LENGTH_BYTES)
@@ -74,9 +74,9 @@ export function headerBytes(first8: Uint8Array, fileBytes: number): number {
 
 /**
  * Reads a safetensors header. `head`: the file's beginning, at least {@link headerBytes} of it;
- * `fileBytes`: the file's length. Strict as the format's README: every byte after the header
- * belongs to exactly one tensor, names are unique. Errors: bad-safetensors, which says what is
- * wrong in which tensor.
+ * `fileBytes`: the file's length. The reader is as strict as the format's README: every byte after
+ * the header belongs to exactly one tensor, and names are unique. Errors: bad-safetensors, which
+ * says what is wrong in which tensor.
  * @see https://github.com/huggingface/safetensors#format
  */
 export function parseSafetensorsHeader(head: Uint8Array, fileBytes: number): SafetensorsHeader {
@@ -140,7 +140,7 @@ function parseTensor(name: string, value: unknown, dataBegin: number, fileBytes:
   return { dtype: dtype as Dtype, shape, begin: dataBegin + first, end: dataBegin + last };
 }
 
-/** Undefined where the product is no longer exact. */
+/** The size of a tensor in bits; undefined if it is too large for a number to be exact. */
 function tensorBits(shape: readonly number[], elementBits: number): number | undefined {
   let bits = elementBits;
   for (const size of shape) {
@@ -151,8 +151,8 @@ function tensorBits(shape: readonly number[], elementBits: number): number | und
 }
 
 /**
- * The tensors, in the order of their data, follow one another from the header to the end of the
- * file.
+ * Throws unless the tensors, in the order of their data, follow one another without overlap or hole
+ * from the end of the header to the end of the file.
  */
 function checkCoverage(tensors: ReadonlyMap<string, TensorEntry>, dataBegin: number, fileBytes: number): void {
   const byPlace = [...tensors].sort(([, a], [, b]) => a.begin - b.begin || a.end - b.end);

@@ -1,19 +1,20 @@
 /**
- * A model's chat template (Jinja) as messages to prompt, with what transformers gives to templates.
+ * Turns messages into a prompt with a model's chat template (Jinja). The template finds the same
+ * variables and functions as in transformers.
  */
 import { Environment, Interpreter, Template } from "@huggingface/jinja";
 import { MixtabError } from "../base/errors.ts";
 import { excerpt, quote } from "../base/quote.ts";
 import { strftime } from "./strftime.ts";
 
-/** One turn; templates read further fields, such as `tool_calls`. */
+/** One message of a conversation. Templates may read further fields, such as `tool_calls`. */
 export interface TemplateMessage {
   readonly role: string;
   readonly content?: unknown;
   readonly [field: string]: unknown;
 }
 
-/** The texts of special tokens that templates write. */
+/** The texts of the special tokens that templates write into prompts, such as `<s>`. */
 export interface TemplateTokens {
   readonly bosToken?: string | undefined;
   readonly eosToken?: string | undefined;
@@ -22,30 +23,36 @@ export interface TemplateTokens {
 }
 
 export interface RenderOptions {
-  /** End with the opening of the assistant's turn. */
+  /**
+   * Whether the prompt ends with the opening of the assistant's turn, such as
+   * `<|im_start|>assistant`.
+   */
   readonly addGenerationPrompt: boolean;
   /**
-   * End right after the last message's content, for the model to go on with it. Not with
-   * `addGenerationPrompt`.
+   * Whether the prompt ends right after the last message's content, so that the model continues
+   * that message. Not together with `addGenerationPrompt`.
    */
   readonly continueFinalMessage?: boolean | undefined;
   readonly tools?: readonly unknown[] | undefined;
-  /** Everything else reaches the template under its own name, for instance `enable_thinking`. */
+  /**
+   * Every other option is a variable of that name in the template, for instance `enable_thinking`.
+   */
   readonly [variable: string]: unknown;
 }
 
 export interface ChatTemplate {
   /**
-   * The prompt's text; it spells the special tokens, so encode it without adding them.
-   * @throws MixtabError bad-messages for an empty or malformed conversation and for what the
-   * template itself refuses, bad-request for options that exclude each other, bad-template where
-   * the template fails.
+   * The prompt's text. It contains the special tokens, so it must be encoded without adding them
+   * again.
+   * @throws MixtabError bad-messages for an empty or malformed conversation and for one that the
+   * template itself refuses, bad-request for options that exclude each other, bad-template if the
+   * template fails.
    */
   render(messages: readonly TemplateMessage[], options: RenderOptions): string;
 }
 
 /**
- * Parses a template; `now` is the clock behind its `strftime_now`.
+ * Parses a template. `now` is the clock that its `strftime_now` reads.
  * @throws MixtabError bad-template if it does not parse.
  */
 export function loadChatTemplate(
@@ -79,8 +86,9 @@ export function loadChatTemplate(
 }
 
 /**
- * The source of a model's chat template, undefined if it has none. A chat_template.jinja wins over
- * tokenizer_config.json, as in transformers; of several templates it is the one named "default".
+ * The source of a model's chat template, undefined if it has none. As in transformers, a
+ * chat_template.jinja comes before tokenizer_config.json, and of several templates the one named
+ * "default" is taken.
  * @throws MixtabError bad-template if `chat_template` is malformed, or a list without "default".
  */
 export function pickChatTemplate(files: {
@@ -154,12 +162,16 @@ function checkMessages(messages: readonly TemplateMessage[]): void {
   }
 }
 
-/** The limit of jinja2's sandbox, in which transformers runs templates. */
+/**
+ * The most numbers that `range` may return: the limit of jinja2's sandbox, in which transformers
+ * runs templates.
+ */
 const MAX_RANGE = 100_000;
 
 /**
- * The package's own globals cannot be replaced, and two of ours differ: what is raised has a code,
- * and dates are English.
+ * The functions and constants that a template finds. They are defined here because the package's
+ * own cannot be replaced, and two of ours differ from them: `raise_exception` throws an error with
+ * a code, and `strftime_now` writes English dates.
  */
 const globals = (now: () => Date): Readonly<Record<string, unknown>> => ({
   true: true,
@@ -192,8 +204,9 @@ function tokenVariables(tokens: TemplateTokens): Readonly<Record<string, string>
 }
 
 /**
- * Appended to the last content to find its end in the text; the space shows whether the template
- * trims. As transformers does.
+ * Appended to the content of the last message, to find in the rendered text where that content
+ * ends, as transformers does. If the text lacks the tag's final space, the template trims contents,
+ * and the text before the tag is trimmed too.
  */
 const TAG = "CONTINUE_FINAL_MESSAGE_TAG ";
 

@@ -1,19 +1,28 @@
 /**
- * Token texts to plain text, one token at a time: the decoder of a tokenizer.json, without going
- * over old tokens again.
+ * Turns the texts of tokens into plain text, one token at a time, as the decoder of a
+ * tokenizer.json says. Earlier tokens are not decoded again.
  */
 import { MixtabError } from "../base/errors.ts";
 import { excerpt, quote } from "../base/quote.ts";
 
-/** Shows text as its tokens arrive: every character with its last byte, never half of one. */
+/**
+ * Decodes ids as they arrive. A character is returned as a whole, with the id that has its last
+ * byte.
+ */
 export interface Detokenizer {
-  /** The text that this id completes, often "". */
+  /**
+   * The text that this id completes. It is often "": an emoji of four byte tokens gives "" three
+   * times, and then the emoji.
+   */
   push(id: number): string;
-  /** What is left at the end: bytes that never became a character, as U+FFFD. */
+  /** The rest at the end of the text: bytes that never became a character, as U+FFFD. */
   flush(): string;
 }
 
-/** The same over the texts of tokens, as they stand in the vocabulary. */
+/**
+ * Does the same as Detokenizer with the texts of tokens as they stand in the vocabulary, such as
+ * `Ġthe` or `▁the`.
+ */
 export interface TokenDecoder {
   push(token: string): string;
   flush(): string;
@@ -61,13 +70,13 @@ interface DecoderStep {
 interface DecoderPlan {
   readonly replacements: { readonly from: string; readonly to: string }[];
   byteFallback: boolean;
-  /** Dropped at the start of the whole text, at most `count` times. */
+  /** `content` is dropped from the start of the whole text, at most `count` times. */
   strip: { readonly content: string; readonly count: number } | undefined;
 }
 
 /**
- * A character has at most four bytes, a prefix rarely more than one space; a larger count is a
- * mistake in the file.
+ * The largest count that a Strip may have. A prefix has rarely more than one space; a larger count
+ * is a mistake in the file.
  */
 const MAX_STRIP = 64;
 
@@ -108,7 +117,7 @@ const lossy = new TextDecoder("utf-8", { ignoreBOM: true });
 const strict = new TextDecoder("utf-8", { ignoreBOM: true, fatal: true });
 const encoder = new TextEncoder();
 
-/** Each character of a token stands for one byte of UTF-8. */
+/** Decodes tokens whose characters each stand for one byte of UTF-8, such as `Ġ` for a space. */
 class ByteLevelDecoder implements TokenDecoder {
   #pending: number[] = [];
 
@@ -126,7 +135,10 @@ class ByteLevelDecoder implements TokenDecoder {
   }
 }
 
-/** Tokens are text, with replacements; in between, runs of `<0xNN>` are bytes of UTF-8. */
+/**
+ * Decodes tokens that are text, in which replacements are made (`▁` becomes a space). Runs of
+ * tokens of the form `<0xNN>` are bytes of UTF-8.
+ */
 class SentencePieceDecoder implements TokenDecoder {
   readonly #plan: DecoderPlan;
   readonly #run: ByteRun;
@@ -161,8 +173,8 @@ class SentencePieceDecoder implements TokenDecoder {
 }
 
 /**
- * Consecutive byte tokens. A run that is not UTF-8 becomes one U+FFFD per byte; live, what was
- * shown before stays.
+ * Decodes consecutive byte tokens. In a run that is not UTF-8 each byte becomes U+FFFD; in mode
+ * "live" the characters that were shown before stay.
  */
 class ByteRun {
   readonly #mode: DecodingMode;
@@ -198,7 +210,7 @@ class ByteRun {
   }
 }
 
-/** Bytes at the end that begin a character and do not finish it, 0 to 3. */
+/** How many bytes at the end begin a character without finishing it, 0 to 3. */
 function partialTail(bytes: readonly number[]): number {
   for (let back = 1; back <= 3 && back <= bytes.length; back += 1) {
     const byte = bytes[bytes.length - back]!;
@@ -208,8 +220,8 @@ function partialTail(bytes: readonly number[]): number {
 }
 
 /**
- * Bytes of the UTF-8 sequence that this byte leads (Unicode, table 3-7); 1 for a byte that leads
- * none.
+ * The length in bytes of the UTF-8 sequence that begins with this byte (Unicode, table 3-7); 1 for
+ * a byte that begins none.
  */
 function sequenceLength(lead: number): number {
   if (lead >= 0xc2 && lead <= 0xdf) return 2;
@@ -217,7 +229,11 @@ function sequenceLength(lead: number): number {
   return lead >= 0xf0 && lead <= 0xf4 ? 4 : 1;
 }
 
-/** GPT-2's alphabet: printable Latin-1 stands for itself, the other bytes for U+0100 and on. */
+/**
+ * GPT-2's alphabet. A printable character of Latin-1 stands for the byte of its own number;
+ * characters from U+0100 on stand for the other bytes, in ascending order. Example: `Ġ` (U+0120) is
+ * a space.
+ */
 const BYTE_OF_CHARACTER: ReadonlyMap<string, number> = (() => {
   const byteOf = new Map<string, number>();
   let next = 0x100;
@@ -230,8 +246,8 @@ const BYTE_OF_CHARACTER: ReadonlyMap<string, number> = (() => {
 })();
 
 /**
- * A token with any character outside the alphabet (an added one, mostly) is plain text, as in the
- * `tokenizers` library.
+ * The bytes of a token. A token with any character outside the alphabet (mostly an added token) is
+ * plain text, as in the `tokenizers` library.
  */
 function byteLevelBytes(token: string): Iterable<number> {
   const bytes: number[] = [];

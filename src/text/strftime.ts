@@ -1,11 +1,14 @@
-/** C's strftime in the C locale, as Python templates expect it whatever the browser's language. */
+/**
+ * Formats dates as C's strftime does in the C locale. Templates are written for Python, which does
+ * the same whatever the browser's language.
+ */
 
 const DAYS = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
 const MONTHS = "January February March April May June July August September October November December".split(" ");
 
 /**
- * The local time in a format such as `%d %b %Y`; `%-d` drops leading zeros, an unknown directive
- * stays as it is.
+ * `date` in local time and in a format such as `%d %b %Y`. `%-d` drops leading zeros; an unknown
+ * directive stays as it is.
  */
 export function strftime(date: Date, format: string): string {
   return format.replace(/%(-?)([A-Za-z%])/g, (directive, unpadded: string, letter: string) => {
@@ -61,7 +64,7 @@ function field(date: Date, letter: string): string | undefined {
   }
 }
 
-/** Over UTC, where no day is 23 or 25 hours long. */
+/** The day of the year from 1, counted in UTC, where no day is 23 or 25 hours long. */
 function dayOfYear(date: Date): number {
   const year = date.getFullYear();
   return (Date.UTC(year, date.getMonth(), date.getDate()) - Date.UTC(year, 0, 0)) / 86_400_000;

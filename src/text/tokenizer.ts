@@ -1,6 +1,6 @@
 /**
- * A tokenizer.json as text to ids and back. Encoding is Hugging Face's package, decoding is ours
- * (see detokenizer.ts).
+ * Turns text into token ids and back, as a tokenizer.json says. Hugging Face's package encodes; our
+ * own detokenizer.ts decodes.
  */
 import { Tokenizer as HuggingFaceTokenizer } from "@huggingface/tokenizers";
 import { MixtabError } from "../base/errors.ts";
@@ -10,18 +10,18 @@ import { type DecodingMode, type Detokenizer, parseDecoder } from "./detokenizer
 /** Text to token ids and back. */
 export interface Tokenizer {
   /**
-   * Ids of a text; the text may spell special tokens. `addSpecialTokens` puts `<s>` or the like
-   * around it, as the model wants.
+   * The ids of a text, which may contain special tokens. `addSpecialTokens` adds those that the
+   * model wants around a text, such as `<s>` before it.
    */
   encode(text: string, options: { readonly addSpecialTokens: boolean }): number[];
-  /** Text of ids; ids that the vocabulary lacks are skipped. */
+  /** The text of ids. Ids that the vocabulary lacks are skipped. */
   decode(ids: readonly number[], options: { readonly skipSpecialTokens: boolean }): string;
   /** Decodes ids as they arrive. */
   stream(options: { readonly skipSpecialTokens: boolean }): Detokenizer;
   idOf(token: string): number | undefined;
   readonly bosToken: string | undefined;
   readonly eosToken: string | undefined;
-  /** Largest id + 1; the model's own may be larger, padded. */
+  /** The largest id + 1. The model's own vocabulary size may be larger, because of padding. */
   readonly vocabularySize: number;
 }
 
@@ -64,8 +64,8 @@ export function loadTokenizer(tokenizerJson: unknown, tokenizerConfig: unknown |
 }
 
 /**
- * Sixteen times the largest published vocabulary (262,144): beyond it, an id in the file is a
- * mistake.
+ * Sixteen times the largest published vocabulary (262,144). An id beyond this is a mistake in the
+ * file.
  */
 const MAX_VOCABULARY = 1 << 22;
 
@@ -92,7 +92,9 @@ function bad(file: "tokenizer.json" | "tokenizer_config.json", what: string, cau
   return new MixtabError("bad-tokenizer", `${file}: ${what}. ${next}`, cause);
 }
 
-/** What the package relies on without checking it, and a default for what older files leave out. */
+/**
+ * Checks what the package relies on without checking it, and fills in what older files leave out.
+ */
 function checkTokenizer(json: unknown): TokenizerFile {
   if (!isObject(json)) throw bad("tokenizer.json", "it is not a JSON object");
   const { model, added_tokens: added = [] } = json;
@@ -135,7 +137,7 @@ function vocabularyIds({ type, vocab, merges }: Fields): number[] {
   return Object.entries(vocab).map(([token, id]) => checkId(id, token));
 }
 
-/** `"a b"`, or in newer files `["a", "b"]`. */
+/** Whether `merge` is a merge of two tokens: `"a b"`, or in newer files `["a", "b"]`. */
 function isMerge(merge: unknown): boolean {
   if (typeof merge === "string") return merge.includes(" ");
   return Array.isArray(merge) && merge.length === 2 && merge.every((half) => typeof half === "string");
@@ -155,7 +157,10 @@ function checkConfig(config: unknown): Fields {
   return config;
 }
 
-/** A token's text: `"<s>"`, `{ "content": "<s>", ... }`, or null for none. */
+/**
+ * The text of a special token, which the file gives as `"<s>"` or `{ "content": "<s>", ... }`;
+ * undefined if it gives null or nothing.
+ */
 function tokenText(config: Fields, name: "bos_token" | "eos_token"): string | undefined {
   const token = config[name] ?? undefined;
   const text = isObject(token) ? token.content : token;
@@ -164,8 +169,9 @@ function tokenText(config: Fields, name: "bos_token" | "eos_token"): string | un
 }
 
 /**
- * Only what tokenizer.json does not say goes with it; clean-up is off, because the package takes
- * its absence for on.
+ * Opens the file with Hugging Face's package. Of tokenizer_config.json the package gets only what
+ * tokenizer.json does not say. The clean-up of spaces is switched off here, because the package
+ * does it if the setting is absent.
  */
 function openPackage(file: TokenizerFile, eosToken: string | undefined): HuggingFaceTokenizer {
   try {

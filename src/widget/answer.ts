@@ -1,14 +1,17 @@
 import type { ChatRequest, Engine, FinishReason, Stats, Usage } from "../index.ts";
 import { type AnswerCounts, Meter } from "./meter.ts";
 
-/** How an answer ended. `usage` is absent where it was stopped. */
+/** How an answer ended. `usage` is absent if the answer was stopped. */
 export interface AnswerEnd {
   readonly finish: FinishReason | "stopped";
   readonly counts: AnswerCounts;
   readonly usage?: Usage;
 }
 
-/** Who listens to an answer while it is made. */
+/**
+ * Is told of an answer while it is made: its text, what it has cost so far, and the engine's
+ * counters.
+ */
 export interface AnswerListener {
   text(piece: string): void;
   counts(counts: AnswerCounts): void;
@@ -18,8 +21,8 @@ export interface AnswerListener {
 const POLL_MS = 250;
 
 /**
- * Streams one answer, reading the engine's counters meanwhile. A stop by `signal` is an end; every
- * other failure throws.
+ * Streams one answer, and meanwhile reads the engine's counters every POLL_MS. If `signal` aborts,
+ * the answer ends as "stopped"; every other failure throws.
  */
 export async function streamAnswer(
   engine: Engine,
@@ -68,8 +71,8 @@ export async function streamAnswer(
 }
 
 /**
- * Calls `read` every so often until the signal; what it returned last. A closed engine ends it too:
- * the stream tells why.
+ * Calls `read` every POLL_MS until the signal aborts, and returns its last result. If `read` fails,
+ * because the engine was closed, that ends too; the stream reports the failure.
  */
 async function repeat<T>(read: () => Promise<T>, signal: AbortSignal): Promise<T | undefined> {
   let last: T | undefined;

@@ -4,27 +4,30 @@ import { type Failure, failureOf } from "./failure.ts";
 import type { Notice } from "./notice.ts";
 import { formatBytes } from "./numbers.ts";
 
-/** What is around a budget that may change. */
+/** What `Budget` needs from the element around it. A wish is the text of the attribute `budget`. */
 export interface BudgetHost {
-  /** What the attribute says now. */
+  /** The attribute's text now. */
   wish(): string | null;
-  /** Writes the attribute. */
+  /** Sets the attribute. */
   write(wish: string | null): void;
-  /** A wish as the engine takes it. Errors: bad-request. */
+  /** Translates a wish into what the engine takes. Errors: bad-request. */
   bytes(wish: string | null): number | "auto";
-  /** The engine in use or being opened; none where the element is in no page. */
+  /** The engine in use or being opened; undefined if the element is in no page. */
   engine(): Promise<Engine> | undefined;
-  /** Opens the engine anew: there is none whose budget could change. */
+  /**
+   * Opens the engine anew. It is called if opening failed, so that there is no engine whose budget
+   * could change.
+   */
   reopen(): void;
-  /** The pool is another. */
+  /** Shows the pool as it is after the change. */
   show(stats: Stats): void;
   readonly notice: Pick<Notice, "fail" | "clearFailure">;
   readonly emit: Emit;
 }
 
 /**
- * Brings the engine's budget to what the attribute says: one change at a time, and then the newest
- * wish, not those between.
+ * Makes the engine's budget what the attribute says. It makes one change at a time. If the
+ * attribute changes several times meanwhile, only its newest wish is followed up.
  */
 export class Budget {
   readonly #host: BudgetHost;
@@ -36,12 +39,12 @@ export class Budget {
     this.#host = host;
   }
 
-  /** An engine is opened with what the attribute says. */
+  /** To be called when an engine is opened: its budget is what the attribute says then. */
   begin(): void {
     this.#held = this.#host.wish();
   }
 
-  /** The attribute has changed. */
+  /** To be called when the attribute has changed. */
   async follow(): Promise<void> {
     if (this.#following) return;
     this.#following = true;
@@ -50,8 +53,8 @@ export class Budget {
   }
 
   /**
-   * Whether to look for another wish. Where the engine is replaced meanwhile, the new one was
-   * opened with the newest.
+   * Makes one change, and returns whether there may be another wish to follow. If the engine was
+   * replaced meanwhile, nothing is left to do: the new one was opened with the newest wish.
    */
   async #change(): Promise<boolean> {
     const host = this.#host;
@@ -80,8 +83,9 @@ export class Budget {
   }
 
   /**
-   * Says what holds now, unless it does not any more: the slots that there really are, which a
-   * device may limit.
+   * Tells the page and the user what the budget is now, unless it is about to change again. It
+   * reads the number of slots from the engine, since the device may allow fewer than were asked
+   * for.
    */
   async #tell(engine: Engine, failure: Failure | undefined, holds: () => boolean): Promise<void> {
     const { notice, emit, show } = this.#host;

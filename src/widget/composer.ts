@@ -1,14 +1,14 @@
 import { button, h } from "./dom.ts";
 
-/** What a person can do below the conversation. */
+/** What the user can do with the form below the conversation. */
 export interface ComposerActions {
   send(text: string): void;
   stop(): void;
 }
 
 /**
- * The form: a labelled text area, and Send, which is Stop while an answer is made. Enter sends,
- * Shift+Enter is a new line.
+ * The form for a message: a labelled text area and the button Send, in whose place there is Stop
+ * while an answer is made. Enter sends, Shift+Enter starts a new line.
  */
 export class Composer {
   readonly root: HTMLFormElement;
@@ -43,7 +43,10 @@ export class Composer {
     });
   }
 
-  /** Shows Stop or Send, and keeps the keyboard where it was: never on a button that has gone. */
+  /**
+   * Shows Stop while an answer is made, else Send. If the button that disappears had the keyboard
+   * focus, the focus moves to Stop or to the text area.
+   */
   busy(answering: boolean): void {
     const root = this.root.getRootNode() as ShadowRoot;
     const gone = answering ? this.#send : this.#stop;

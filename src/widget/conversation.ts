@@ -1,14 +1,14 @@
 import type { ChatMessage } from "../index.ts";
 
-/** A question and as much of its answer as there is. */
+/** A question and its answer, as far as the answer has come. */
 export interface Exchange {
   readonly question: string;
   answer: string;
 }
 
 /**
- * The messages of a conversation; a question that got no answer is left out, since templates want
- * strict turns.
+ * The messages of a conversation. A question without an answer is left out, since chat templates
+ * require user and assistant to alternate.
  */
 export function messagesOf(exchanges: readonly Exchange[]): ChatMessage[] {
   return exchanges

@@ -7,7 +7,7 @@ import { ratesOf } from "./rates.ts";
 const NEAR_BOTTOM_PX = 32;
 
 /**
- * The log: questions and answers, following the newest words only while the reader is at the
+ * The log of questions and answers. It scrolls along with new words only while the user is at the
  * bottom.
  */
 export class ConversationView {
@@ -33,7 +33,7 @@ export class ConversationView {
     }).observe(this.#log);
   }
 
-  /** Buttons for a first message, shown while the conversation is empty. */
+  /** Offers first messages as buttons, which are shown while the conversation is empty. */
   suggest(prompts: readonly string[], choose: (prompt: string) => void): void {
     this.#prompts.replaceChildren(...prompts.map((prompt) => button(prompt, "suggestion", () => choose(prompt))));
   }
@@ -49,12 +49,12 @@ export class ConversationView {
     return answer;
   }
 
-  /** While busy, a screen reader waits for the whole answer. */
+  /** Marks the log as busy, so that a screen reader waits for the whole answer. */
   busy(answering: boolean): void {
     this.#log.setAttribute("aria-busy", String(answering));
   }
 
-  /** An empty conversation, with its suggestions. */
+  /** Empties the conversation and shows the suggestions again. */
   clear(): void {
     this.#log.replaceChildren();
     this.#prompts.hidden = false;
@@ -72,7 +72,7 @@ export class ConversationView {
   }
 }
 
-/** One answer: its text as it comes, what it cost, and how it ended. */
+/** One answer: its text as it is written, what it cost, and how it ended. */
 export class AnswerView {
   readonly root: HTMLElement;
   readonly #text = document.createTextNode("");
@@ -86,12 +86,12 @@ export class AnswerView {
     this.root = h("article", { class: "answer", "aria-label": "Answer" }, words, this.#state, this.#costs);
   }
 
-  /** What happens while there are no words yet. */
+  /** Shows what the model is doing, while there are no words yet. */
   wait(what: string): void {
     this.#follow(() => this.#state.replaceChildren(workingDots(), ` ${what}`));
   }
 
-  /** More words. */
+  /** Adds a piece of text. */
   append(piece: string): void {
     this.#follow(() => {
       this.#state.replaceChildren();
@@ -99,12 +99,15 @@ export class AnswerView {
     });
   }
 
-  /** What it costs so far; what the pool does for it is seen in the gauges meanwhile. */
+  /**
+   * Shows how many tokens the answer has so far, and how fast they come. What the pool does for
+   * them is shown by the gauges meanwhile.
+   */
   count(counts: AnswerCounts): void {
     this.#show(counts.tokens, speedOf(counts));
   }
 
-  /** How it ended; nothing is said of an answer that is whole. */
+  /** Shows how the answer ended, with words only if it was cut off or stopped. */
   end({ finish, counts }: Pick<AnswerEnd, "finish"> & Partial<AnswerEnd>): void {
     const words = { stop: "", length: "Cut off at the longest answer allowed.", stopped: "Stopped." }[finish];
     this.root.dataset.finish = finish;
@@ -112,13 +115,13 @@ export class AnswerView {
     if (counts) this.#show(counts.tokens, [...speedOf(counts), ...costsOf(counts)]);
   }
 
-  /** It could not be made, or not to its end. */
+  /** Shows that the answer failed, before its first word or after. */
   fail(): void {
     this.root.dataset.finish = "failed";
     this.#follow(() => this.#state.replaceChildren(this.#text.length > 0 ? "Broken off." : "No answer."));
   }
 
-  /** The question is asked again. */
+  /** Empties the answer, because the question is asked again. */
   reset(): void {
     delete this.root.dataset.finish;
     this.#text.data = "";

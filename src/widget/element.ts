@@ -22,10 +22,10 @@ const SUGGESTIONS = ["Tell me a story about a dog.", "Hello!", "Who are you?"];
 
 /**
  * `<mixtab-chat model="…" budget="2GB">`: a conversation with a model that runs in this browser.
- * Attributes: `model` (a folder's URL, or `owner/name` on the Hub), `budget` ("2GB", "64MB", bytes,
- * "all", "auto"; a change holds at once, in mid-answer too), `context-length`, `device` ("auto",
- * "gpu", "cpu"), `temperature`, `max-tokens`. Its events are {@link ChatEvents}; its colours, the
- * custom properties of palette.css.
+ * Attributes: `model` (a folder's URL, or `owner/name` on the Hub), `budget` ("2GB", "64MB", a
+ * number of bytes, "all", "auto"; a change takes effect at once, even while an answer is made),
+ * `context-length`, `device` ("auto", "gpu", "cpu"), `temperature`, `max-tokens`. The element sends
+ * the events {@link ChatEvents}, and takes its colours from the custom properties of palette.css.
  */
 export class MixtabChat extends HTMLElement {
   static readonly observedAttributes: readonly string[] = ENGINE_ATTRIBUTES;
@@ -98,8 +98,8 @@ export class MixtabChat extends HTMLElement {
   }
 
   /**
-   * The model: the attribute, or files by name (see `ModelReference`), which only the property
-   * takes.
+   * The model: what the attribute names, or files by name (see `ModelReference`), which can be
+   * given only by this property.
    */
   get model(): ModelReference | undefined {
     return this.#files ?? this.getAttribute("model") ?? undefined;
@@ -115,8 +115,8 @@ export class MixtabChat extends HTMLElement {
   }
 
   /**
-   * More options for `createEngine`; the attributes have the last word. Setting it opens the engine
-   * anew.
+   * More options for `createEngine`. Where an attribute says otherwise, the attribute counts.
+   * Setting the options opens the engine anew.
    */
   get engineOptions(): EngineOptions {
     return this.#options;
@@ -127,7 +127,7 @@ export class MixtabChat extends HTMLElement {
     this.#reopen();
   }
 
-  /** First messages offered as buttons while the conversation is empty. */
+  /** First messages that are offered as buttons while the conversation is empty. */
   set suggestions(prompts: readonly string[]) {
     this.#talk.view.suggest(prompts, (prompt) => {
       this.#talk.composer.focus();
@@ -136,8 +136,9 @@ export class MixtabChat extends HTMLElement {
   }
 
   /**
-   * The engine in use, once it is open; it is closed when the element is removed, or another model
-   * is named.
+   * A promise of the engine in use, which resolves when the engine is open; undefined if there is
+   * none. The element closes the engine when it is removed from the page, or when another model is
+   * named.
    */
   get engine(): Promise<Engine> | undefined {
     return this.#opened;
@@ -149,19 +150,19 @@ export class MixtabChat extends HTMLElement {
   }
 
   /**
-   * Asks as if it had been typed; resolves when the answer has ended. Errors: bad-request while
-   * another answer is made.
+   * Sends a message as if the user had typed it; resolves when the answer has ended. Errors:
+   * bad-request while another answer is made.
    */
   send(text: string): Promise<void> {
     return this.#talk.send(text);
   }
 
-  /** Stops the answer; its words so far stay. */
+  /** Stops the answer. The words it has so far stay. */
   stop(): void {
     this.#talk.stop();
   }
 
-  /** Forgets the conversation; the model stays. */
+  /** Forgets the conversation. The model stays open. */
   newChat(): void {
     this.#afterOpening = undefined;
     if (!this.#openFailure) this.#notice.clearFailure();
@@ -169,7 +170,10 @@ export class MixtabChat extends HTMLElement {
     this.#talk.clear();
   }
 
-  /** A property that was set before this class was defined hides the accessor: it is set anew. */
+  /**
+   * Sets a property anew that the page had set before this class was defined. Such a value lies on
+   * the element itself and hides the accessor.
+   */
   #adopt(name: "model" | "engineOptions" | "suggestions"): void {
     if (!Object.hasOwn(this, name)) return;
     const value = Reflect.get(this, name);
@@ -182,7 +186,10 @@ export class MixtabChat extends HTMLElement {
     this.#schedule();
   }
 
-  /** All changes of one task, a move within the page among them, count once. */
+  /**
+   * Acts once on all changes that a page makes in one task. Moving the element within the page,
+   * which removes and inserts it, is therefore no change.
+   */
   #schedule(): void {
     if (this.#scheduled) return;
     this.#scheduled = true;
@@ -250,7 +257,7 @@ export class MixtabChat extends HTMLElement {
     this.#emit("mixtab-stats", stats);
   }
 
-  /** The engine; where it is replaced while we wait, the new one. */
+  /** Waits for the engine; if it is replaced meanwhile, for the new one. */
   async #newest(signal: AbortSignal): Promise<Engine> {
     const stopped = new Promise<never>((_, reject) =>
       signal.addEventListener("abort", () => reject(signal.reason), { once: true }),

@@ -1,8 +1,8 @@
 import { createEngine, type Engine, type EngineOptions, type ModelReference } from "../index.ts";
 
 /**
- * Holds one engine at most: the old one is closed, and has let go of its store, before the next one
- * opens.
+ * Holds at most one engine. The next one opens only after the old one is closed and has released
+ * its store.
  */
 export class EngineSlot {
   #abort: AbortController | undefined;
@@ -10,8 +10,8 @@ export class EngineSlot {
   #closed: Promise<void> = Promise.resolve();
 
   /**
-   * Closes what is open and opens `model`. A later `open` or `close` makes this one reject with an
-   * AbortError.
+   * Closes the engine that is open and opens one for `model`. A later `open` or `close` makes this
+   * call reject with an AbortError.
    */
   async open(model: ModelReference, options: EngineOptions): Promise<Engine> {
     const closed = this.close();
@@ -28,7 +28,7 @@ export class EngineSlot {
   }
 
   /**
-   * Stops loading or answering and frees the device; resolves when that is done, and never rejects.
+   * Stops loading or answering and frees the device. Resolves when that is done, and never rejects.
    */
   close(): Promise<void> {
     this.#abort?.abort(new DOMException("The chat closed its engine.", "AbortError"));

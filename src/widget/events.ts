@@ -3,26 +3,30 @@ import type { AnswerEnd } from "./answer.ts";
 import type { Failure } from "./failure.ts";
 
 /**
- * What `<mixtab-chat>` tells its page, by event name; each bubbles, and carries this as `detail`.
+ * The events that `<mixtab-chat>` sends to its page: name, and type of `detail`. All of them
+ * bubble.
  */
 export interface ChatEvents {
-  /** Bytes of the model have arrived; goes on after mixtab-ready, until all are in the store. */
+  /**
+   * Bytes of the model have arrived. These events go on after mixtab-ready, until the whole model
+   * is in the store.
+   */
   readonly "mixtab-progress": Progress;
-  /** A model is open and answers. */
+  /** A model is open and can answer. */
   readonly "mixtab-ready": ModelInfo;
   /**
-   * The budget has changed while the model was open, or could not: what holds now. A budget that
-   * was overtaken by another has no event.
+   * The budget was changed while the model was open, or the change failed; `detail` says what holds
+   * now. A change that another one overtook has no event.
    */
   readonly "mixtab-budget": ModelInfo;
   /**
-   * The pool's counters since the model was opened: when it is ready, when its budget has changed,
-   * and four times a second while it answers.
+   * The pool's counters since the model was opened. They are sent when the model is ready, when its
+   * budget has changed, and four times a second while it answers.
    */
   readonly "mixtab-stats": Stats;
   /** An answer has ended, by itself or by Stop. */
   readonly "mixtab-answer": AnswerEnd;
-  /** Something failed; the element shows it already. */
+  /** Something failed. The element shows the failure itself. */
   readonly "mixtab-error": Failure;
 }
 

@@ -1,13 +1,16 @@
 import type { MixtabError } from "../index.ts";
 
-/** An error as the page shows it: a stable code, and a message that names the next step. */
+/** An error as the widget shows it: a stable code, and a message that names the next step. */
 export interface Failure {
   readonly code: MixtabError["code"] | "unexpected";
   readonly message: string;
   readonly cause: unknown;
 }
 
-/** Failures that another try may mend; the rest need another page, model or question. */
+/**
+ * Failures that may not happen again on another try. After the others, the user needs another
+ * browser or page, another model, or another question.
+ */
 const WORTH_A_RETRY: ReadonlySet<string> = new Set<Failure["code"]>([
   "device-lost",
   "out-of-memory",
@@ -22,7 +25,7 @@ const WORTH_A_RETRY: ReadonlySet<string> = new Set<Failure["code"]>([
   "unexpected",
 ]);
 
-/** Failures after which the engine is of no more use. */
+/** Failures after which the engine cannot be used any more. */
 const ENDS_THE_ENGINE: ReadonlySet<string> = new Set<Failure["code"]>(["device-lost", "out-of-memory", "closed"]);
 
 /** Whether a Retry button makes sense. */
@@ -32,8 +35,8 @@ export const worthARetry = ({ code }: Failure): boolean => WORTH_A_RETRY.has(cod
 export const endsTheEngine = ({ code }: Failure): boolean => ENDS_THE_ENGINE.has(code);
 
 /**
- * Any thrown thing as a {@link Failure}; by shape, since an error may come from a worker or another
- * copy of the package.
+ * Makes a {@link Failure} of anything that was thrown. It goes by the fields and not by the class,
+ * since an error may come from a worker or from another copy of the package.
  */
 export function failureOf(error: unknown): Failure {
   const { code, message } = (error ?? {}) as { code?: unknown; message?: unknown };

@@ -5,8 +5,8 @@ import { formatBytesLike, NOTHING_YET } from "./numbers.ts";
 import { ratesOf } from "./rates.ts";
 
 /**
- * The strip between conversation and composer: what the expert pool does for the answer being made.
- * Not there in a dense model.
+ * The strip between conversation and composer, which shows what the expert pool does for the
+ * current answer. It is hidden for a dense model.
  */
 export class Gauges {
   readonly root: HTMLElement;
@@ -17,7 +17,8 @@ export class Gauges {
   readonly #meaning = h("span", { class: "unseen" });
   readonly #ofMode: HTMLElement;
   /**
-   * What a token reads when nothing is in memory: numbers keep its unit, so that they do not jump.
+   * The bytes that a token reads if none of its experts is resident. All numbers of this gauge are
+   * in the unit of this one, so that the text does not jump.
    */
   #mostBytes = 0;
 
@@ -41,7 +42,7 @@ export class Gauges {
     this.root.hidden = true;
   }
 
-  /** A model is open. */
+  /** To be called when a model is open. */
   begin({ experts, top, layers, recordBytes }: ModelInfo): void {
     this.root.hidden = experts === 0;
     this.#mostBytes = top * layers * recordBytes;
@@ -49,17 +50,17 @@ export class Gauges {
     this.reset();
   }
 
-  /** No model is open. */
+  /** Hides the strip, as long as no model is open. */
   hide(): void {
     this.root.hidden = true;
   }
 
-  /** No answer has been made. */
+  /** Shows no numbers, as before the first answer. */
   reset(): void {
     for (const value of [this.#hits, this.#bytes, this.#passes]) value.textContent = NOTHING_YET;
   }
 
-  /** What an answer's own tokens have cost so far. */
+  /** Shows what an answer's own tokens, without those of the prompt, have cost so far. */
   count(decode: PoolCounters): void {
     const { hitRate, bytesPerToken, passesPerToken } = ratesOf(decode);
     this.#hits.textContent = hitRate === undefined ? NOTHING_YET : `${wholePercent(hitRate)} %`;
@@ -68,7 +69,7 @@ export class Gauges {
     this.#passes.textContent = passesPerToken === undefined ? NOTHING_YET : passesPerToken.toFixed(1);
   }
 
-  /** How the next token is run. */
+  /** Shows in which mode the next token will run. */
   mode({ mode }: Stats): void {
     const { name, meaning } = MODE_LABELS[mode];
     if (this.#mode.textContent === name) return;
@@ -78,5 +79,5 @@ export class Gauges {
   }
 }
 
-/** Never 100 of something short of it. */
+/** A share in percent, rounded; 100 only if the share is whole. */
 const wholePercent = (share: number): number => (share < 1 ? Math.min(99, Math.round(100 * share)) : 100);

@@ -5,8 +5,8 @@ import { formatBytes } from "./numbers.ts";
 import { ProgressBar, sourceName } from "./progress_bar.ts";
 
 /**
- * What a person sees of a model's opening: a line of status, the progress bar, and notes about what
- * did not go as hoped.
+ * What the user sees while a model is opened: a line of status, the progress bar, and notes about
+ * what went otherwise than wished, such as a model on the CPU.
  */
 export class Loading {
   readonly bar = new ProgressBar();
@@ -19,7 +19,7 @@ export class Loading {
     this.#notice = notice;
   }
 
-  /** A model is asked for. */
+  /** To be called when a model begins to open. */
   begin(): void {
     this.#info = undefined;
     this.#last = undefined;
@@ -27,7 +27,7 @@ export class Loading {
     this.bar.waiting("Opening the model…");
   }
 
-  /** Bytes arrive, before and after the model is ready. */
+  /** Shows the progress of loading, before and after the model is ready. */
   progress(progress: Progress): void {
     this.#last = progress;
     if (progress.warning) this.#notice.note(progress.warning);
@@ -39,7 +39,7 @@ export class Loading {
     if (this.#info) this.#describe(this.#info);
   }
 
-  /** The model answers; `asked` is the device that was asked for. */
+  /** To be called when the model can answer. `asked` is the device that was asked for. */
   ready(info: ModelInfo, asked: string): void {
     this.#info = info;
     if (!this.#last || this.#last.phase === "done") this.bar.hide();
@@ -51,7 +51,7 @@ export class Loading {
     this.#describe(info);
   }
 
-  /** No model could be opened. */
+  /** To be called when the model could not be opened. */
   failed(): void {
     this.status.textContent = "No model";
     this.bar.hide();

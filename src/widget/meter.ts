@@ -1,13 +1,13 @@
 import type { PoolCounters, Stats, Usage } from "../index.ts";
 
-/** What an answer has cost so far; `promptTokens` and `cachedTokens` come with its end. */
+/** What an answer has cost so far. `promptTokens` and `cachedTokens` are known only at its end. */
 export interface AnswerCounts {
   readonly tokens: number;
-  /** From the first token on; 0 until there are two. */
+  /** Measured from the first token on; 0 until there are two. */
   readonly tokensPerSecond: number;
   /**
-   * What the expert pool did for the answer's own tokens, the prompt's not among them; all 0 in a
-   * dense model.
+   * What the expert pool did for the answer's own tokens, without those of the prompt. All counters
+   * are 0 in a dense model.
    */
   readonly decode: PoolCounters;
   readonly promptTokens?: number;
@@ -15,8 +15,8 @@ export interface AnswerCounts {
 }
 
 /**
- * Measures one answer: the engine's counters less what they were before, and the time since the
- * first token.
+ * Measures one answer: by how much the engine's counters have grown since it began, and the time
+ * since its first token.
  */
 export class Meter {
   readonly #before: Stats;
@@ -27,27 +27,28 @@ export class Meter {
     this.#before = before;
   }
 
-  /** Text has arrived; the first time starts the clock. */
+  /** To be called when a piece of text has arrived. The first piece starts the clock. */
   token(): void {
     this.#pieces++;
     this.#firstMs ??= performance.now();
   }
 
-  /** Where nothing was counted. */
+  /** The counts of an answer for which nothing has been counted. */
   none(): AnswerCounts {
     return this.live(this.#before);
   }
 
   /**
-   * While the answer is made. A dense model has no pool that counts tokens, and the first token
-   * comes of the prompt: pieces of text stand for them.
+   * The counts while the answer is made. The pool counts the tokens that run in decoding, so it
+   * misses the first, which results from the prompt, and a dense model has no pool. The pieces of
+   * text are counted as well, and the larger of both numbers is taken.
    */
   live(now: Stats): AnswerCounts {
     const decode = difference(now.decode, this.#before.decode);
     return this.#counts(Math.max(decode.tokens, this.#pieces), decode);
   }
 
-  /** At its end, from the engine's own account. */
+  /** The counts at the end of the answer, from the engine's `usage`. */
   final({ mixtab, completion_tokens, prompt_tokens, prompt_tokens_details }: Usage): AnswerCounts {
     return {
       ...this.#counts(completion_tokens, mixtab.decode),
@@ -62,7 +63,7 @@ export class Meter {
   }
 }
 
-/** What was counted since `earlier`. */
+/** By how much the counters have grown since `earlier`. */
 export function difference(now: PoolCounters, earlier: PoolCounters): PoolCounters {
   const names = Object.keys(now) as (keyof PoolCounters)[];
   return Object.fromEntries(names.map((name) => [name, now[name] - earlier[name]])) as unknown as PoolCounters;

@@ -1,6 +1,6 @@
 import type { Stats } from "../index.ts";
 
-/** How tokens are run, in plain words: a few for a label, and a sentence. */
+/** The modes in which tokens are run, in plain words: a short label, and a sentence. */
 export const MODE_LABELS: Readonly<Record<Stats["mode"], { readonly name: string; readonly meaning: string }>> = {
   queued: {
     name: "queued ahead",

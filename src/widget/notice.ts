@@ -2,8 +2,8 @@ import { button, h } from "./dom.ts";
 import type { Failure } from "./failure.ts";
 
 /**
- * The boxes above the composer: one failure (an alert, with a way on) and the notes that the work
- * goes on despite something.
+ * The boxes above the composer. One shows a failure (an alert, with a Retry button if that may
+ * help); the other shows notes about problems despite which the work goes on.
  */
 export class Notice {
   readonly root: HTMLElement;
@@ -27,20 +27,20 @@ export class Notice {
     this.#alert.replaceChildren(words, ...(retry ? [again] : []));
   }
 
-  /** Takes the failure away; if one is named, only that one. */
+  /** Removes the failure that is shown; if `only` is given, only if it is that one. */
   clearFailure(only: Failure | undefined = this.#shown): void {
     if (only !== this.#shown) return;
     this.#shown = undefined;
     this.#alert.replaceChildren();
   }
 
-  /** Adds a note, once. */
+  /** Adds a note, unless the same text is there already. */
   note(text: string): void {
     const notes = [...this.#notes.children];
     if (!notes.some((note) => note.textContent === text)) this.#notes.append(h("p", {}, text));
   }
 
-  /** Takes everything away. */
+  /** Removes the failure and the notes. */
   clear(): void {
     this.clearFailure();
     this.#notes.replaceChildren();

@@ -5,8 +5,8 @@ import { formatBytes } from "./numbers.ts";
 const QUIET_MS = 1000;
 
 /**
- * A progress bar with words: how many bytes, how fast, and where they come from. Never still for a
- * second without saying so.
+ * A progress bar with words: how many bytes, how fast, and where they come from. If nothing arrives
+ * for a second, it says that it is waiting.
  */
 export class ProgressBar {
   readonly root: HTMLElement;
@@ -26,7 +26,7 @@ export class ProgressBar {
     this.root.hidden = true;
   }
 
-  /** A phase without numbers: the bar moves, the words say what for. */
+  /** Shows a phase without numbers: the bar moves, and the words say what is going on. */
   waiting(words: string): void {
     this.root.hidden = false;
     this.#bar.dataset.waiting = "";
@@ -34,7 +34,7 @@ export class ProgressBar {
     this.#say(words);
   }
 
-  /** Bytes that have arrived, and what they are for. */
+  /** Shows how many bytes have arrived. `words` say what for. */
   show(progress: Progress, words: string): void {
     const { loadedBytes, totalBytes, bytesPerSecond, from } = progress;
     if (totalBytes <= 0) {
@@ -53,7 +53,7 @@ export class ProgressBar {
     this.#quiet = setTimeout(() => this.waiting(`${this.#words.textContent} · waiting for more…`), QUIET_MS);
   }
 
-  /** Nothing is being loaded. */
+  /** Hides the bar. */
   hide(): void {
     clearTimeout(this.#quiet);
     this.root.hidden = true;

@@ -1,8 +1,8 @@
 import type { PoolCounters } from "../index.ts";
 
-/** What is counted of an answer's own tokens, as shares of a token; undefined before the first. */
+/** What an answer's own tokens cost on average; undefined before the first of them. */
 export interface Rates {
-  /** Of the experts wanted, those that were in memory: 0 to 1. */
+  /** The share of the experts wanted that were resident, 0 to 1. */
   readonly hitRate: number | undefined;
   readonly bytesPerToken: number | undefined;
   readonly passesPerToken: number | undefined;

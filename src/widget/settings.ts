@@ -1,15 +1,18 @@
 import { type ChatRequest, type EngineOptions, MixtabError } from "../index.ts";
 
 /**
- * Attributes that the engine is opened with; a change opens it anew, unless it is only of the
- * budget.
+ * Attributes that the engine is opened with. If one changes, the engine is opened anew, except for
+ * `budget`, which can change while it is open.
  */
 export const ENGINE_ATTRIBUTES = ["model", "budget", "context-length", "device"] as const;
 
-/** Attributes that the next answer reads. */
+/** Attributes that are read when an answer begins. */
 export const ANSWER_ATTRIBUTES = ["temperature", "max-tokens"] as const;
 
-/** The engine's own, for a budget that is taken back while it runs. */
+/**
+ * The engine's own default, which the budget becomes if the attribute is removed while the engine
+ * is open.
+ */
 export const DEFAULT_BUDGET_BYTES = 2 * 1024 ** 3;
 
 const SCALE: Readonly<Record<string, number>> = {
@@ -24,8 +27,8 @@ const SCALE: Readonly<Record<string, number>> = {
 };
 
 /**
- * "2GB", "64 MB", "512MiB", bytes, "all", or "auto"; undefined (the engine's default) where the
- * attribute is absent or empty. Errors: bad-request.
+ * Reads a budget: "2GB", "64 MB", "512MiB", a number of bytes, "all", or "auto". undefined (the
+ * engine's default) if the attribute is absent or empty. Errors: bad-request.
  */
 export function parseBudget(text: string | null): number | "auto" | undefined {
   const value = text?.trim().toLowerCase() ?? "";

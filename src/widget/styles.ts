@@ -4,8 +4,8 @@ import palette from "./palette.css?inline";
 let shared: CSSStyleSheet | undefined;
 
 /**
- * The element's styles, one sheet for all instances: not a <style>, which a page's content security
- * policy may refuse.
+ * The element's styles, as one sheet for all instances. They are not in a <style> element, because
+ * a page's content security policy may forbid that.
  */
 export function styleSheet(): CSSStyleSheet {
   if (!shared) {

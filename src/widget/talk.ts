@@ -7,25 +7,26 @@ import type { Emit } from "./events.ts";
 import type { AnswerCounts } from "./meter.ts";
 import type { answerSettings } from "./settings.ts";
 
-/** What a conversation needs from the element around it. */
+/** What `Talk` needs from the element around it. */
 export interface TalkHost {
-  /** The engine, once it is open; the newest one, if the model is changed meanwhile. */
+  /** Waits for the engine; if the model is changed meanwhile, for the new one. */
   engine(signal: AbortSignal): Promise<Engine>;
-  /** Errors: bad-request. */
+  /** The settings of the next answer. Errors: bad-request. */
   settings(): ReturnType<typeof answerSettings>;
   /** Shows an error; `retry` asks the question again. */
   fail(error: unknown, retry: () => void): void;
-  /** A new attempt is made: what failed before is not of interest any more. */
+  /** Removes the failure of an earlier attempt, because a new one is made. */
   clearFailure(): void;
-  /** What the answer has cost so far. */
+  /** Shows what the answer has cost so far. */
   counts(counts: AnswerCounts): void;
-  /** The pool's counters, while an answer is made and at its end. */
+  /** Takes the pool's counters, while an answer is made and at its end. */
   stats(stats: Stats): void;
   readonly emit: Emit;
 }
 
 /**
- * The conversation: its turns, the answer being made, and the views of both. It outlives engines.
+ * The conversation: its turns, the answer being made, and the views of both. It goes on when the
+ * engine is replaced.
  */
 export class Talk {
   readonly view = new ConversationView();
@@ -39,14 +40,14 @@ export class Talk {
     this.composer = new Composer({ send: (text) => void this.send(text), stop: () => this.stop() });
   }
 
-  /** What has been said; a stopped answer counts with the words it has. */
+  /** The messages so far. A stopped answer counts with the words it has. */
   get messages(): ChatMessage[] {
     return messagesOf(this.#exchanges);
   }
 
   /**
-   * Asks, and resolves when the answer has ended in whatever way. Errors: bad-request while another
-   * answer is made.
+   * Asks a question, and resolves when the answer has ended, also if it failed or was stopped.
+   * Errors: bad-request while another answer is made.
    */
   async send(question: string): Promise<void> {
     if (this.#answering)
@@ -57,20 +58,20 @@ export class Talk {
     await this.#answer(exchange, view);
   }
 
-  /** Ends the answer; the words so far stay in the conversation. */
+  /** Stops the answer. Its words so far stay in the conversation. */
   stop(): void {
     this.#answering?.abort.abort(new DOMException("Stopped.", "AbortError"));
   }
 
   /**
-   * Before an engine is closed: an answer it is making ends, one that still waits for a model goes
-   * on waiting.
+   * To be called before an engine is closed. An answer that it is making ends; one that still waits
+   * for an engine goes on waiting.
    */
   stopStreaming(): void {
     if (this.#answering?.streaming) this.stop();
   }
 
-  /** Forgets what was said. */
+  /** Forgets the conversation. */
   clear(): void {
     this.stop();
     this.#exchanges = [];

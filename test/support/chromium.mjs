@@ -2,7 +2,10 @@ import { existsSync } from "node:fs";
 import { delimiter, join } from "node:path";
 import { chromium } from "playwright";
 
-/** WebGPU on a machine without a GPU; no traffic of the browser's own. */
+/**
+ * Flags for WebGPU on a machine without a GPU, and for a browser that makes no network traffic of
+ * its own.
+ */
 export const CHROMIUM_FLAGS = [
   "--headless=new",
   "--no-sandbox",
@@ -15,7 +18,10 @@ export const CHROMIUM_FLAGS = [
   "--disable-sync",
 ];
 
-/** A Chromium's path: CHROME_PATH, one on PATH, or Playwright's own; undefined if there is none. */
+/**
+ * The path of a Chromium: CHROME_PATH, one on PATH, or Playwright's own; undefined if there is
+ * none.
+ */
 export function findChromium() {
   if (process.env.CHROME_PATH) return process.env.CHROME_PATH;
   for (const name of ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"])

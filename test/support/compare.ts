@@ -1,4 +1,7 @@
-/** The first places where numbers differ by more than tolerance * (1 + |expected|), as text; empty if there are none. */
+/**
+ * Tells as text the first places where numbers differ by more than tolerance * (1 + |expected|);
+ * the text is empty if there are none.
+ */
 export function differences(
   actual: ArrayLike<number>,
   expected: ArrayLike<number>,

@@ -3,28 +3,31 @@ import { ALIGNMENT_BYTES, type Encoding, type Float } from "../../src/base/matri
 import { type ComputedTensor, type Slice, wordCount } from "./computed_source.ts";
 import { type Geometry, type Mask, norms, numbersOf, RAW } from "./synthetic_model.ts";
 
-/** All that makes one Mixtral differ from another. */
+/** All in which one Mixtral differs from another. */
 export interface MixtralShape extends Geometry {
   readonly heads: number;
   readonly keyValueHeads: number;
   readonly headWidth: number;
   readonly vocabulary: number;
   readonly window: number | null;
-  /** How matrices are stored; not all experts' need be alike. */
+  /** How matrices are stored. w1, w2 and w3 of the experts may differ. */
   readonly encodings: Readonly<Record<"embedding" | "attention" | "router" | "w1" | "w2" | "w3" | "head", Encoding>>;
   readonly norms: Float;
   /**
-   * Whether a layer's experts are stacked, as MLX publishes them, or each by itself, as Mistral
+   * Whether a layer's experts are published as a stack, as MLX does, or one by one, as Mistral
    * does.
    */
   readonly stacked: boolean;
 }
 
-/** A Mixtral whose weights are made on request. */
+/** A Mixtral whose weights are computed when they are asked for. */
 export interface ComputedMixtral {
   readonly config: object;
   readonly tensors: readonly ComputedTensor[];
-  /** What an expert's record is made of, in its order, by names and sizes alone. */
+  /**
+   * The slices of tensors that make up an expert's record, in its order. They follow from names and
+   * sizes alone.
+   */
   record(layer: number, expert: number): readonly Slice[];
 }
 
@@ -39,7 +42,7 @@ export const everywhere = (encoding: Encoding): MixtralShape["encodings"] => ({
   head: encoding,
 });
 
-/** The smallest decoder around any experts, in f32. */
+/** The smallest decoder that may stand around any experts, in f32. */
 export const TINY = {
   heads: 2,
   keyValueHeads: 1,
@@ -65,8 +68,8 @@ export function computedMixtral(shape: MixtralShape): ComputedMixtral {
   };
   const norm = (module: string) => add(`${module}.weight`, DTYPES[shape.norms], [width], norms(shape.norms));
   /**
-   * A matrix [rows, columns], or a stack of them, whose products are about as large as what it is
-   * multiplied with.
+   * Adds a matrix [rows, columns], or a stack of them. Its products are about as large as the
+   * vectors it is multiplied with.
    */
   const matrix = (module: string, encoding: Encoding, dimensions: readonly number[], size?: number) => {
     const [columns, front] = [dimensions.at(-1)!, dimensions.slice(0, -1)];
@@ -142,7 +145,10 @@ export function computedMixtral(shape: MixtralShape): ComputedMixtral {
   };
 }
 
-/** What MLX says of quantised modules: those of most come first, and what differs by its path. */
+/**
+ * What MLX's config.json says about quantised modules: the claim of the first quantised one stands
+ * for all, and each module that differs has its own claim under its path.
+ */
 function quantizationOf(modules: readonly { readonly module: string; readonly encoding: Encoding }[]): object {
   const claim = ({ encoding }: (typeof modules)[number]) =>
     encoding.kind === "plain" ? false : { group_size: encoding.group, bits: encoding.bits };

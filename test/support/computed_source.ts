@@ -5,10 +5,10 @@ import { fillWords, type Mask, type Stream } from "./synthetic_model.ts";
 
 const BYTES = { F32: 4, F16: 2, BF16: 2, U32: 4 } as const;
 const WEIGHTS = "model.safetensors";
-/** Weights are made by this much at a time. */
+/** Weights are computed in pieces of so many bytes. */
 const PIECE_BYTES = 1024 * 1024;
 
-/** A tensor of a safetensors file, and where its words come from. */
+/** A tensor of a safetensors file, and the stream of which its words are computed. */
 export interface ComputedTensor {
   readonly name: string;
   readonly dtype: keyof typeof BYTES;
@@ -17,14 +17,14 @@ export interface ComputedTensor {
   readonly mask: Mask;
 }
 
-/** Some of a tensor's words. */
+/** A part of a tensor's words. */
 export interface Slice {
   readonly tensor: ComputedTensor;
   readonly first: number;
   readonly count: number;
 }
 
-/** Words that a tensor takes. */
+/** How many words a tensor takes. */
 export function wordCount({ name, dtype, shape }: ComputedTensor): number {
   const words = shape.reduce((product, size) => product * size, BYTES[dtype]) / 4;
   assert(Number.isInteger(words), `${name} is made of whole words`);
@@ -32,13 +32,13 @@ export function wordCount({ name, dtype, shape }: ComputedTensor): number {
 }
 
 /**
- * A model's folder that is not stored anywhere: config.json is given, and the bytes of
- * model.safetensors are made when a range of them is read, so that a model of any size opens as a
- * published one does. Its data begin at any byte, as in MLX's files, and pieces share their memory,
- * as any source's may. It counts as remote, so that a store keeps what it gives.
+ * A model's folder that is not stored anywhere. config.json is given; bytes of model.safetensors
+ * are computed when a range of them is read, so that a model of any size can be opened as a
+ * published one. Its data may begin at any byte, as in MLX's files, and pieces may share their
+ * memory, as those of any source. It counts as remote, so that a store keeps what it gives.
  */
 export function computedSource(config: object, tensors: readonly ComputedTensor[]): Source {
-  /** Word of the data at which each tensor begins. */
+  /** The word of the data at which each tensor begins. */
   const begins: number[] = [];
   let words = 0;
   for (const tensor of tensors) {
@@ -93,7 +93,7 @@ export function computedSource(config: object, tensors: readonly ComputedTensor[
   };
 }
 
-/** The words of some slices, one after the other. */
+/** The words of slices, one after the other. */
 export function wordsOfSlices(slices: readonly Slice[]): Uint32Array<ArrayBuffer> {
   const words = new Uint32Array(slices.reduce((sum, { count }) => sum + count, 0));
   let at = 0;
@@ -104,7 +104,7 @@ export function wordsOfSlices(slices: readonly Slice[]): Uint32Array<ArrayBuffer
   return words;
 }
 
-/** The file's beginning: the header's length, and the header, not padded. */
+/** The beginning of the file: the length of the header, and the header without padding. */
 function headOf(tensors: readonly ComputedTensor[], begins: readonly number[]): Uint8Array<ArrayBuffer> {
   const entries = tensors.map((tensor, index) => {
     const { name, dtype, shape } = tensor;
@@ -118,7 +118,10 @@ function headOf(tensors: readonly ComputedTensor[], begins: readonly number[]): 
   return head;
 }
 
-/** Index of the last of ascending numbers that is at most `most`; the first of them is. */
+/**
+ * The index of the last number that is at most `most`. `ascending` is ascending, and its first
+ * number is at most `most`.
+ */
 function lastUpTo(ascending: readonly number[], most: number): number {
   let [low, high] = [0, ascending.length];
   while (high - low > 1) {

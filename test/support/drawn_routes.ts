@@ -1,20 +1,23 @@
 import { setBit, wordsOf } from "../../src/base/bits.ts";
 import { fillNumbers, type Geometry } from "./synthetic_model.ts";
 
-/** The experts that one token wants of one layer, ascending; and as bits. */
+/** The experts that one token wants of one layer: ascending, and as a bit set. */
 export interface Route {
   readonly experts: readonly number[];
   readonly set: Uint32Array;
 }
 
 export interface Habits {
-  /** How likely an expert of the token before is wanted again. */
+  /** The probability that an expert of the token before is wanted again. */
   readonly repeat: number;
-  /** The r-th best liked expert of a layer is drawn with a weight of 1 / r^skew. */
+  /** Each layer ranks its experts: the one of rank r is drawn with a weight of 1 / r^skew. */
   readonly skew: number;
 }
 
-/** Makes up the routes of so many tokens, [token][layer]: skewed, each layer with favourites of its own, and sticky. */
+/**
+ * Draws the routes of so many tokens at random, [token][layer]. They are skewed (each layer has
+ * favourites of its own) and sticky (experts of the last token tend to come again).
+ */
 export function drawRoutes(geometry: Geometry, tokens: number, { repeat, skew }: Habits, seed = 1): Route[][] {
   const { layers, experts, top } = geometry;
   const next = uniformNumbers(seed);
@@ -41,7 +44,7 @@ export function drawRoutes(geometry: Geometry, tokens: number, { repeat, skew }:
   );
 }
 
-/** A route of these experts, each once. */
+/** Makes a route of experts, each taken once. */
 export function routeOf(wanted: Iterable<number>, experts: number): Route {
   const set = new Uint32Array(wordsOf(experts));
   const ids = [...new Set(wanted)].sort((a, b) => a - b);

@@ -1,6 +1,6 @@
 /**
- * A device that computes nothing: slots that only remember who owns them, and plans that want what
- * was drawn and stall as `resolve.wgsl` does.
+ * A device that computes nothing. Its slots only remember which expert owns them; its plans want
+ * experts that are given, and stall as `resolve.wgsl` does.
  */
 import { assert, defined } from "../../src/base/assert.ts";
 import { setBit, wordsOf } from "../../src/base/bits.ts";
@@ -20,7 +20,7 @@ import {
 } from "../../src/ops/ops.ts";
 import type { Route } from "./drawn_routes.ts";
 
-/** What a token wants of a layer. */
+/** Which experts the token at a position wants of a layer. */
 export type Routing = (position: number, layer: number) => Route;
 
 export class FakeSlots implements Slots {
@@ -31,12 +31,12 @@ export class FakeSlots implements Slots {
   readonly table: Uint32Array;
   readonly owners: Uint32Array;
   count: number;
-  /** Slots that lost their owner. */
+  /** How often a slot lost its owner. */
   evictions = 0;
   writtenBytes = 0;
-  /** Hears of what is written. */
+  /** Is called with all that is written. */
   onWrite: ((slot: number, offset: number, bytes: Uint8Array) => void) | null = null;
-  /** What must not happen, as it happened. */
+  /** What happened although it must not, in words. */
   readonly unsafe: string[] = [];
 
   constructor(count: number, bytes: number, layers: number, experts: number) {
@@ -71,18 +71,18 @@ export class FakeSlots implements Slots {
 }
 
 export interface FakeOptions {
-  /** Is told of each slot that serves an expert, by number, when it does. */
+  /** Is called when a slot serves an expert, which is given by number. */
   readonly onUse?: (slot: number, id: number) => void;
   /**
-   * Whether reports guess the next two layers' experts: those of even layers rightly, of odd ones
-   * as a token far ahead.
+   * Whether reports guess the experts of the next two layers. Guesses about even layers are right;
+   * those about odd layers name the experts of a token far ahead.
    */
   readonly guesses?: boolean;
 }
 
 /**
- * A plan whose token at a position wants what `routing` says. `spent` is the time in its runs,
- * which is not the scheduler's.
+ * A plan in which the token at a position wants what `routing` says. `spent`: the time that its
+ * runs took, to be subtracted when the scheduler is measured.
  */
 export function fakePlan(
   form: Form,
@@ -99,10 +99,10 @@ export function fakePlan(
   let guessed: Guess[] = [];
   let used: readonly number[] = [];
   const done = new Uint8Array(experts);
-  /** Where a run may go on. */
+  /** The mark at which the next run may go on. */
   let at = 0;
 
-  /** Writes down what a layer wants. */
+  /** Takes note of what a layer wants. */
   function route(layer: number, position: number, count: number, marked: number): void {
     done.fill(0);
     if (count === 1) {
@@ -122,7 +122,7 @@ export function fakePlan(
     wanted[layer] = set;
   }
 
-  /** Serves what is there, and returns what is missing. */
+  /** Serves the experts that are resident, and returns those that are missing. */
   function resolve(layer: number): Uint32Array | null {
     let pending: Uint32Array | null = null;
     for (const expert of used) {
@@ -140,7 +140,7 @@ export function fakePlan(
     return pending;
   }
 
-  /** Guesses at the layers after one, made in front of it. */
+  /** Guesses, at layer `from`, what the two layers after it will want. */
   function guess(from: number, position: number): void {
     for (let layer = from + 1; layer <= Math.min(from + 2, layers - 1); layer++)
       guessed.push({ layer, from, experts: routing(position + 17 * (layer & 1), layer).set });
@@ -197,14 +197,14 @@ export function fakePlan(
 }
 
 /**
- * Opens models as any speaker does; drops their dense weights, and whatever they say, its plans
- * want what `routing` says.
+ * A speaker that opens models as any other does, but drops their dense weights. Whatever operations
+ * a model applies, its plans want the experts that `routing` gives.
  */
 export class FakeSpeaker implements Speaker {
   readonly device = "cpu";
   readonly description = "computes nothing";
   readonly lost = new Promise<string>(() => {});
-  /** Those made last. */
+  /** The slots that were made last. */
   made: FakeSlots | null = null;
   private readonly routing: Routing;
   private readonly options: FakeOptions;

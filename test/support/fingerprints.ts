@@ -2,9 +2,12 @@ import type { Slice } from "./computed_source.ts";
 import type { FakeSlots } from "./fake_device.ts";
 import { keysOf, wordAt } from "./synthetic_model.ts";
 
-/** Of longer records a fingerprint looks at some words. */
+/** Of records longer than this, a fingerprint takes only some words. */
 const WHOLE_BYTES = 1024 * 1024;
-/** Words between those; odd, so that no row or group hides from it. */
+/**
+ * The distance between those words. It is odd, so that in time they fall on every place of a row or
+ * group.
+ */
 const STRIDE = 251;
 
 interface Print {
@@ -13,8 +16,9 @@ interface Print {
 }
 
 /**
- * Instead of what lies in slots, its length and the sum of its words (or some of them), each with
- * its place; compared with what is published of an expert.
+ * Keeps, for each slot, not its bytes but their number and the sum of its words (of some of them in
+ * long records), each weighted by its place. Tests compare that with what is published of an
+ * expert.
  */
 export class Fingerprints {
   private readonly slots: FakeSlots;
@@ -23,7 +27,7 @@ export class Fingerprints {
   private readonly prints = new Map<number, Print>();
   private readonly expected = new Map<number, number>();
 
-  /** `published`: what makes up the record of an expert, by its number. */
+  /** `published`: the slices that make up the record of an expert, by its number. */
   constructor(slots: FakeSlots, published: (id: number) => readonly Slice[]) {
     this.slots = slots;
     this.published = published;
@@ -31,7 +35,7 @@ export class Fingerprints {
     slots.onWrite = (slot, offset, bytes) => this.write(slot, offset, bytes);
   }
 
-  /** Whether a slot holds the record of an expert, whole. */
+  /** Whether a slot holds the whole record of an expert. */
   matches(slot: number, id: number): boolean {
     const print = this.prints.get(slot);
     return print?.bytes === this.slots.bytes && print.sum === this.expect(id);
@@ -58,10 +62,13 @@ export class Fingerprints {
 
 const weigh = (word: number, place: number): number => Math.imul(word, 2 * place + 1);
 
-/** How far it is from a place to the next that is a multiple of `stride`. */
+/** The distance from a place to the next one that is a multiple of `stride`. */
 const firstFrom = (place: number, stride: number): number => (stride - (place % stride)) % stride;
 
-/** The sum of slices that follow each other, from the generator, without making the other words. */
+/**
+ * The sum over slices that follow each other. It is computed from the generator, without the words
+ * that are left out.
+ */
 function sumOf(slices: readonly Slice[], stride: number): number {
   let sum = 0;
   let begin = 0;

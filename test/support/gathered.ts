@@ -1,4 +1,4 @@
-/** All that an asynchronous sequence gives, at its end. */
+/** All items of an asynchronous sequence, when it has ended. */
 export async function gathered<T>(items: AsyncIterable<T>): Promise<T[]> {
   const all: T[] = [];
   for await (const item of items) all.push(item);

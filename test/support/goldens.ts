@@ -1,4 +1,4 @@
-/** Goldens as tests, for either speaker: the platform says how to open a fixture folder. */
+/** Makes tests of goldens, for either speaker. A `Platform` says how to open a fixture folder. */
 import { expect, test } from "vitest";
 import { compareNumbers, type Line } from "../../cli/check/comparison.ts";
 import { checkModel, type GoldenJson } from "../../cli/check/model_golden.ts";
@@ -16,14 +16,14 @@ import { gathered } from "./gathered.ts";
 
 const GREEDY: Sampling = { temperature: 0, topK: 0, topP: 1, seed: 0 };
 
-/** A golden folder of a model, and what of its files says how much work it is. */
+/** A golden folder of a model, and facts from its files that tell how much work it is. */
 export interface GoldenFolder {
-  /** Below test/fixtures. */
+  /** The path below test/fixtures. */
   readonly folder: string;
   readonly golden: GoldenJson;
-  /** Whether its config.json says that the weights are. */
+  /** Whether its config.json says that the weights are quantised. */
   readonly isQuantised: boolean;
-  /** Whether its config.json speaks of experts. */
+  /** Whether its config.json has experts. */
   readonly isSparse: boolean;
 }
 
@@ -45,7 +45,7 @@ export const GOLDEN_FOLDERS: readonly GoldenFolder[] = Object.entries(goldens).m
 
 export interface Platform {
   speaker(): Promise<Speaker>;
-  /** A folder of test/fixtures. */
+  /** Opens a folder of test/fixtures. */
   open(folder: string): Source;
   bytes(file: string): Promise<Uint8Array<ArrayBuffer>>;
 }
@@ -54,8 +54,8 @@ const failed = (lines: readonly Line[]) =>
   lines.filter(({ ok }) => !ok).map(({ quantity, text }) => `${quantity}: ${text}`);
 
 /**
- * Golden folders, with chunks of 1, 7 and 256; what does not depend on chunks once, with the
- * largest.
+ * Tests golden folders with chunks of 1, 7 and 256. What does not depend on chunks is tested once,
+ * with the largest.
  */
 export function testModelGoldens(
   platform: Platform,
@@ -80,7 +80,10 @@ interface AteniaGolden {
   readonly greedy_ids?: readonly number[];
 }
 
-/** The third party's checkpoints: fused names, missing config keys, logits and greedy ids. */
+/**
+ * Tests the checkpoints of a third party, Atenia: fused names, missing config keys, logits and
+ * greedy ids.
+ */
 export function testAtenia(platform: Platform, tolerance: number): void {
   const json = async (file: string) => JSON.parse(new TextDecoder().decode(await platform.bytes(`atenia/${file}`)));
   const open = async (weights: string, config: string) => {
@@ -184,7 +187,10 @@ export function testAtenia(platform: Platform, tolerance: number): void {
   });
 }
 
-/** Floats [begin, begin + count) of a tensor of the one-layer file, as bytes. */
+/**
+ * Opens the file of one layer. `checkpoint` gives floats [begin, begin + count) of a tensor, as
+ * bytes.
+ */
 async function layerCheckpoint(file: Uint8Array<ArrayBuffer>) {
   const { parseSafetensorsHeader } = await import("../../src/format/safetensors.ts");
   const { tensors } = parseSafetensorsHeader(file, file.length);
@@ -196,7 +202,10 @@ async function layerCheckpoint(file: Uint8Array<ArrayBuffer>) {
   };
 }
 
-/** The upcycled stories260K must tell the story that llama2.c's own test pins, whatever is routed. */
+/**
+ * Tests that the upcycled stories260K tells the story that llama2.c's own test expects, whichever
+ * experts are chosen.
+ */
 export function testUpcycledStory(platform: Platform, slots: number): void {
   test("the upcycled stories260K tells llama2.c's story", async () => {
     const text = async (file: string) => new TextDecoder().decode(await platform.bytes(file));

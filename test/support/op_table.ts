@@ -1,6 +1,6 @@
 /**
- * The vocabulary as a table: each line says verbs over random inputs of small, odd shapes. The test runs a line on both speakers
- * and compares; a bench can time it.
+ * The vocabulary of `Ops` as a table. Each line applies verbs to random inputs of small, odd
+ * shapes. A test runs the line on both speakers and compares; a bench can time it.
  */
 import { assert } from "../../src/base/assert.ts";
 import { uniform } from "../../src/base/hash.ts";
@@ -33,7 +33,7 @@ import {
   type Weight,
 } from "../../src/ops/ops.ts";
 
-/** Random numbers that repeat: the next one in [0, 1). */
+/** Repeatable random numbers: returns the next one in [0, 1). */
 export type Random = () => number;
 
 export function random(seed: number): Random {
@@ -53,14 +53,16 @@ function putFloat(view: DataView, at: number, dtype: Float, size: number, next: 
 
 const bitsOf = (value: number): number => new Uint32Array(new Float32Array([value]).buffer)[0]!;
 
-/** A float as an f16, truncated; `subnormal`: one of about 1e-5. */
+/**
+ * The bits of a float as f16, truncated; with `subnormal`, those of a number of about 1e-5 instead.
+ */
 function halfOf(value: number, subnormal: boolean): number {
   const bits = bitsOf(value);
   const exponent = subnormal ? 0 : Math.max(0, ((bits >>> 23) & 255) - 112);
   return ((bits >>> 16) & 0x8000) | (exponent << 10) | ((bits >>> 13) & 0x3ff);
 }
 
-/** Random bytes of a matrix: weights of about `size`. */
+/** Fills a matrix with random bytes that decode to weights of about `size`. */
 export function fillMatrix(target: Uint8Array<ArrayBuffer>, matrix: Matrix, next: Random, size = 1): void {
   const { rows, columns, encoding, weight, scales, biases } = matrix;
   const view = new DataView(target.buffer, target.byteOffset);
@@ -85,7 +87,7 @@ export const affine = (bits: 4 | 8, group: 32 | 64 | 128, scales: Float): Encodi
   scales,
 });
 
-/** All that a matrix may be. */
+/** Every encoding that a matrix may have. */
 export const ENCODINGS: readonly Encoding[] = [
   plain("f32"),
   plain("f16"),
@@ -97,17 +99,17 @@ export const ENCODINGS: readonly Encoding[] = [
   ),
 ];
 
-/** For people. */
+/** An encoding in words, for the titles of tests. */
 export const nameOf = (encoding: Encoding): string =>
   encoding.kind === "plain" ? encoding.dtype : `${encoding.bits} bits, groups of ${encoding.group}, ${encoding.scales}`;
 
-/** Experts of random weights, all resident. */
+/** Experts of random weights, all of them resident. */
 export interface Experts {
   readonly layer: MoeLayer;
   readonly records: readonly Uint8Array<ArrayBuffer>[];
 }
 
-/** What a line's verbs take: how to make it on a speaker. */
+/** An input of a line's verbs, as a function that makes it on a speaker. */
 export type Input<T> = (speaker: Speaker, next: Random, rows: number) => (ops: Ops) => T;
 
 /** A dense matrix of random numbers. */
@@ -140,7 +142,7 @@ export const cache =
     return () => made;
   };
 
-/** A layer of experts, all in memory, in slots that are not their numbers. */
+/** A layer of experts, all resident, in slots whose numbers differ from theirs. */
 export const experts =
   (
     count: number,
@@ -188,7 +190,10 @@ export function makeWeight(speaker: Speaker, matrix: Matrix, next: Random, size 
 }
 
 interface Options {
-  /** Tokens of each step of the form many, one after the other; the form one runs each token by itself. */
+  /**
+   * The number of tokens in each step of the form many, one step after the other. The form one runs
+   * each token in a step by itself.
+   */
   readonly steps?: readonly number[];
   readonly bucket?: Bucket;
   readonly forms?: readonly Form[];
@@ -203,13 +208,13 @@ interface Options {
 export interface OpCase extends Required<Omit<Options, "sample">> {
   readonly title: string;
   readonly sample: Sampling | null;
-  /** Makes the inputs, then what says the verbs. */
+  /** Makes the inputs, and returns the function that applies the verbs. */
   prepare(speaker: Speaker): (ops: Ops) => void;
 }
 
 type Values<I> = { [K in keyof I]: I[K] extends Input<infer T> ? T : never };
 
-/** f32 against f64: sums of some hundred products of numbers about 1. */
+/** f32 is compared with f64: sums of some hundred products of numbers of about 1. */
 const TOLERANCE = 2e-5;
 
 function line<const I extends readonly Input<unknown>[]>(
@@ -240,14 +245,17 @@ function line<const I extends readonly Input<unknown>[]>(
   };
 }
 
-/** What a line gives: its taps of every step, one after the other, and the ids it samples. */
+/**
+ * The results of a line: its taps of every step, one after the other, the ids it samples, and its
+ * guesses.
+ */
 export interface Outcome {
   readonly taps: ReadonlyMap<string, readonly number[]>;
   readonly tokens: readonly number[];
   readonly guesses: readonly Guess[];
 }
 
-/** The steps of a line in a form. */
+/** The steps that a line takes in a form. */
 export function stepsOf({ steps, position, sample }: OpCase, form: Form): Step[] {
   const counts = form === "many" ? steps : steps.flatMap((count) => Array.from({ length: count }, () => 1));
   let at = position;
@@ -284,13 +292,13 @@ const SILU: Activation = { kind: "silu" };
 const SHARES: RoutingRule = { kind: "softmax", renormalise: false };
 const RENORMALISED: RoutingRule = { kind: "softmax", renormalise: true };
 
-/** A mixture of experts, as `layers/mixture.ts` says it. */
+/** A mixture of experts, as in `layers/mixture.ts`. */
 const moe =
   (rule = RENORMALISED) =>
   (ops: Ops, x: Tensor, router: Weight, layer: MoeLayer): Tensor =>
     ops.experts(x, ops.route(ops.linear(x, router), layer.top, rule), layer);
 
-/** What heads of C attend to in a cache. */
+/** What heads of width C attend to, in a cache. */
 const over = (cache: Cache, headWidth: number, divisor = Math.sqrt(headWidth)): Attention => ({
   cache,
   headWidth,

@@ -1,6 +1,6 @@
 /**
- * `npm test`: finds or installs a Chromium, then lint and types, Vitest (Node and Chromium), builds, Playwright. Ends with one line that
- * counts the tests of both runners.
+ * `npm test`: finds or installs a Chromium, then runs lint and types, Vitest (Node and Chromium),
+ * the builds, and Playwright. Its last line counts the tests of both runners.
  */
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
@@ -12,13 +12,13 @@ const results = mkdtempSync(join(tmpdir(), "mixtab-test-"));
 const vitestResults = join(results, "vitest.json");
 const playwrightResults = join(results, "playwright.json");
 
-/** Runs a command to its end and says whether it succeeded. */
+/** Runs a command to its end and returns whether it succeeded. */
 function run(command, args, env = {}) {
   console.log(`\n$ ${command} ${args.join(" ")}`);
   return spawnSync(command, args, { stdio: "inherit", env: { ...process.env, ...env } }).status === 0;
 }
 
-/** Playwright's own download where it is allowed, else the system's package. */
+/** Installs Playwright's own Chromium if it may be downloaded, else the system's package. */
 function installChromium() {
   console.log("No Chromium found (CHROME_PATH, PATH, Playwright's own): installing one.");
   if (run("npx", ["playwright", "install", "--with-deps", "chromium"]) && findChromium()) return;
@@ -28,7 +28,7 @@ function installChromium() {
   throw new Error("No Chromium could be installed. Install one and set CHROME_PATH to its executable.");
 }
 
-/** Counts of a JSON report; a runner that wrote none counts as one failure. */
+/** Reads the counts of a JSON report. A runner that wrote no report counts as one failure. */
 function count(path, read) {
   try {
     return read(JSON.parse(readFileSync(path, "utf8")));

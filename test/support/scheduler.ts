@@ -1,6 +1,6 @@
 /**
- * Conversations with a toy model under every condition that the scheduler may meet; what they give
- * must not depend on it.
+ * Runs conversations with a toy model under every condition that the scheduler may meet. The words
+ * and logits must not depend on the conditions.
  */
 import { Session } from "../../src/engine/session.ts";
 import type { Mode } from "../../src/experts/modes.ts";
@@ -16,45 +16,54 @@ export const SHAPES: readonly ToyShape[] = [
   { layers: 4, experts: 3, top: 1, window: 5 },
 ];
 
-/** Longest conversation: prompt and answer together. */
+/** The longest conversation, prompt and answer together, in tokens. */
 const CONTEXT = 80;
 
-/** Drawn, so that a difference of a bit shows in the words. */
+/** Tokens are drawn at a temperature, so that a difference of one bit shows in the words. */
 const SAMPLING: Sampling = { temperature: 0.9, topK: 0, topP: 1, seed: 42 };
 
 export interface Conditions {
   readonly shape: ToyShape;
   readonly slots: number;
   readonly prompt: number;
-  /** Tokens, the one that the prompt gives included. */
+  /** How many tokens to generate, including the one that follows from the prompt. */
   readonly generate: number;
   readonly chunk?: number;
   readonly mode?: Mode | "auto";
   readonly prefetch?: boolean;
   readonly readsAtOnce?: number;
-  /** Turns of the event loop that a read takes, in turn. */
+  /** How many turns of the event loop a read takes. Reads go through this list over and over. */
   readonly delays?: readonly number[];
-  /** Reads that fail once, counted over all reads. */
+  /** The numbers of the reads that fail, counted over all reads from 0. */
   readonly failing?: readonly number[];
-  /** Reads at which the request is aborted; it is then repeated. */
+  /** The numbers of the reads at which the request is aborted. It is then repeated. */
   readonly aborting?: readonly number[];
-  /** Tokens after which the reader leaves (the second time: aborts), and comes back. */
+  /**
+   * Token counts after which the reader stops reading (every second time: aborts), and then comes
+   * back.
+   */
   readonly leaving?: readonly number[];
-  /** Slots from then on, set while that token is on its way. */
+  /**
+   * Budgets: from token `token` on there are `slots` slots. They are set while that token is on its
+   * way.
+   */
   readonly budgets?: readonly { readonly token: number; readonly slots: number }[];
-  /** Whether budgets that grow are refused. */
+  /** Whether a budget that grows is refused, as by a device without room. */
   readonly refused?: boolean;
   readonly taps?: Taps;
   /**
-   * Is told of `run FROM-TO` (MoE layers, or `r` for a resume), `read LAYER`, `came LAYER`, as they
-   * begin.
+   * Is called with events as they begin: `run FROM-TO` (MoE layers; FROM is `r` for a resume),
+   * `read LAYER`, and `came LAYER`.
    */
   readonly log?: (event: string) => void;
-  /** Called before and after a budget is set. */
+  /** Is called before and after a budget is set. */
   readonly onResize?: (before: boolean) => void;
 }
 
-/** What a conversation gives (logits only with taps "all"), and what it took. */
+/**
+ * Runs a conversation. Returns its words, logits (only with taps "all") and caches, and what
+ * happened meanwhile.
+ */
 export async function conversation(given: Conditions, speaker: Speaker = cpuSpeaker()) {
   const {
     shape,
@@ -75,7 +84,10 @@ export async function conversation(given: Conditions, speaker: Speaker = cpuSpea
   let abort = new AbortController();
   let reads = 0;
   let uploads = 0;
-  /** Experts uploaded by reads that began in the current step, and those that came twice. */
+  /**
+   * `step`: experts that were uploaded by reads which began in the current step. `twice`: those
+   * that were uploaded more than once in a step.
+   */
   let step = new Set<string>();
   const twice: string[] = [];
   const unsafe: string[] = [];
@@ -135,7 +147,7 @@ export async function conversation(given: Conditions, speaker: Speaker = cpuSpea
   );
 
   let failures = 0;
-  /** Does what may be interrupted, until it is done. */
+  /** Repeats a task that may fail or be aborted, until it is done. */
   async function insist<T>(task: (signal: AbortSignal) => Promise<T>): Promise<T> {
     for (;;) {
       try {
@@ -205,8 +217,8 @@ export async function conversation(given: Conditions, speaker: Speaker = cpuSpea
 }
 
 /**
- * A speaker whose plans say what they run, take some turns of the event loop for it, and are
- * counted while they do.
+ * A speaker whose plans log what they run, take some turns of the event loop for it, and are
+ * counted (`flying`) while they run.
  */
 function watched(speaker: Speaker, layers: number, log: Conditions["log"]) {
   const watch = { flying: 0 };
@@ -228,8 +240,8 @@ function watched(speaker: Speaker, layers: number, log: Conditions["log"]) {
 }
 
 /**
- * Has `unsafe` hear of bytes that are written to a slot which an expert owns, and of slots that
- * change while a step runs. Returns what slots are told: the owner of each, and where each expert
+ * Adds to `unsafe` when bytes are written to a slot that an expert owns, and when slots change
+ * while a step runs. Returns what the slots are told: the owner of each, and where each expert
  * lies.
  */
 function guard(slots: Slots, watch: { readonly flying: number }, unsafe: string[]) {

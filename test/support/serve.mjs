@@ -1,6 +1,7 @@
 /**
- * A small static server for tests: Range requests, CORS, a log of every request, and rules that make it slow or wrong on purpose.
- * Each `serve` is its own port, so its own origin.
+ * A small static server for tests, with Range requests, CORS, a log of every request, and rules
+ * that make it slow or wrong on purpose. Each call of `serve` opens its own port, and so its own
+ * origin.
  */
 import { createReadStream } from "node:fs";
 import { stat } from "node:fs/promises";
@@ -8,31 +9,34 @@ import { createServer } from "node:http";
 import { extname, join, normalize, resolve, sep } from "node:path";
 
 /**
- * What happens to requests whose path contains `path` (or matches it). Of several rules that match, the last one added holds.
+ * What happens to requests whose path contains `path` (or matches it). Of several rules that match,
+ * the one added last applies.
  * @typedef {object} Rule
  * @property {string | RegExp} path
- * @property {number} [largerThan] holds only for bodies of more bytes than this
- * @property {number} [bytesPerSecond] of each response
+ * @property {number} [largerThan] applies only to bodies of more bytes than this
+ * @property {number} [bytesPerSecond] speed of each response
  * @property {number} [status] answers with this status and no file: 404, 500, 403 …
  * @property {boolean} [ignoreRange] answers 200 with the whole file where 206 is due
- * @property {number} [cutAfter] destroys the connection after this many bytes of a body that has more
- * @property {number} [times] takes effect so many times, then lapses
- * @property {(bytes: Buffer, begin: number) => Buffer} [change] changes a piece of a body; `begin` is its place in the file
+ * @property {number} [cutAfter] destroys the connection after this many bytes of a longer body
+ * @property {number} [times] the rule applies so many times and is then removed
+ * @property {(bytes: Buffer, begin: number) => Buffer} [change] changes a piece of a body; `begin`:
+ * its place in the file
  */
 
 /**
- * A request as it was answered. Times are milliseconds of `performance.now()`; `finished` is undefined while it is under way.
+ * A request as it was answered. Times are milliseconds of `performance.now()`; `finished` is
+ * undefined while the request is under way.
  * @typedef {object} Entry
  * @property {string} method
  * @property {string} path
- * @property {string | undefined} range as asked for
+ * @property {string | undefined} range the Range header of the request
  * @property {number} begin first byte answered
  * @property {number} end one past the last byte due
  * @property {number} status
  * @property {number} sent bytes of the body written so far
  * @property {number} began
  * @property {number | undefined} finished
- * @property {boolean} cut ended by either side before its end
+ * @property {boolean} cut whether either side ended it early
  */
 
 /**
@@ -40,8 +44,8 @@ import { extname, join, normalize, resolve, sep } from "node:path";
  * @property {string} origin "http://127.0.0.1:port"
  * @property {number} port
  * @property {Entry[]} log
- * @property {(rule: Rule) => () => void} rule adds a rule; the function returned takes it away
- * @property {() => void} clear forgets rules and log
+ * @property {(rule: Rule) => () => void} rule adds a rule; the function returned removes it
+ * @property {() => void} clear removes all rules and empties the log
  * @property {() => Promise<void>} close
  */
 
@@ -68,7 +72,8 @@ const PIECE_MS = 50;
 
 /**
  * Serves a folder, and pages given as text. `cors: false` leaves the CORS headers out.
- * @param {{ root?: string, pages?: Readonly<Record<string, string>>, port?: number, host?: string, cors?: boolean }} options
+ * @param {{ root?: string, pages?: Readonly<Record<string, string>>, port?: number, host?: string,
+ * cors?: boolean }} options
  * @returns {Promise<Server>}
  */
 export async function serve({ root, pages = {}, port = 0, host = "127.0.0.1", cors = true }) {
@@ -229,8 +234,8 @@ async function find(root, path) {
 }
 
 /**
- * One range of a Range header, empty where the file has none of it; undefined where there is none that we know, which HTTP
- * answers with the whole file.
+ * The range that a Range header names; empty if the file has nothing of it. undefined if there is
+ * no range that this server knows: HTTP answers that with the whole file.
  * @param {string | undefined} header
  * @param {number} size
  */

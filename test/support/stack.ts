@@ -18,8 +18,8 @@ import { affine, plain, random } from "./op_table.ts";
 const Q4 = affine(4, 32, "f16");
 
 /**
- * A mixture of experts too small to speak: two layers, grouped queries, a sliding window, and many
- * encodings.
+ * A mixture of experts too small to write sensible text: two layers, grouped queries, a sliding
+ * window, and many encodings.
  */
 export const STACK = {
   width: 64,
@@ -50,14 +50,14 @@ const CONTEXT = 400;
 export interface Stack {
   readonly speaker: Speaker;
   readonly slots: Slots;
-  /** By layer * experts + expert. */
+  /** By expert number, layer * experts + expert. */
   readonly records: readonly Uint8Array<ArrayBuffer>[];
   record(form: Form, bucket: Bucket, taps?: Taps, options?: Omit<RecordOptions, "taps">): Plan;
 }
 
 /**
- * Opens the stack on a speaker, its weights the same each time, with so many empty slots: also
- * fewer than a token needs.
+ * Opens the stack on a speaker, with the same weights each time and so many empty slots. There may
+ * be fewer than a token needs.
  */
 export async function makeStack(speaker: Speaker, slotCount: number): Promise<Stack> {
   const { config, tensors } = computedMixtral(STACK);
@@ -80,7 +80,7 @@ export async function makeStack(speaker: Speaker, slotCount: number): Promise<St
   };
 }
 
-/** Puts every expert in a slot; the stack must have as many. */
+/** Puts every expert into a slot. The stack must have as many slots as experts. */
 export function fill({ slots, records }: Stack): void {
   records.forEach((record, number) => {
     const slot = records.length - 1 - number;
@@ -92,13 +92,13 @@ export function fill({ slots, records }: Stack): void {
 
 export const GREEDY: Sampling = { temperature: 0, topK: 0, topP: 1, seed: 0 };
 
-/** Random ids that repeat. */
+/** Repeatable random ids. */
 export function someIds(count: number): Uint32Array {
   const next = random(5);
   return Uint32Array.from({ length: count }, () => Math.floor(next() * STACK.vocabulary));
 }
 
-/** The steps that bring ids in chunks, each of which samples. */
+/** The steps that run ids in chunks. Each step samples. */
 export function chunksOf(ids: Uint32Array, chunk: number, position = 0): Step[] {
   return Array.from({ length: Math.ceil(ids.length / chunk) }, (_, seq) => {
     const tokens = ids.slice(seq * chunk, (seq + 1) * chunk);
@@ -106,7 +106,7 @@ export function chunksOf(ids: Uint32Array, chunk: number, position = 0): Step[] 
   });
 }
 
-/** Forgets all experts. */
+/** Empties all slots. */
 export function empty({ slots }: Stack): void {
   for (let slot = 0; slot < slots.count; slot++) slots.own(slot, NONE);
   for (let layer = 0; layer < slots.layers; layer++)

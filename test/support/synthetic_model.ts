@@ -1,11 +1,12 @@
 /**
- * Numbers of models whose weights nobody keeps: each word of a tensor is a hash of (seed, stream,
- * place), made when it is asked for. Any slice can be made without the rest; 99 MB take about 60 ms.
+ * Computes the numbers of models whose weights are stored nowhere. Each word of a tensor is a hash
+ * of (seed, stream, place), computed when it is asked for, so that any slice can be made without
+ * the rest. 99 MB take about 60 ms.
  */
 import { assert } from "../../src/base/assert.ts";
 import { type Encoding, type Float, layExpert } from "../../src/base/matrix.ts";
 
-/** The experts of a model: their number, and the widths D and F of each. */
+/** The experts of a model: how many there are, and D and F, the widths of each. */
 export interface Geometry {
   readonly layers: number;
   readonly experts: number;
@@ -20,28 +21,31 @@ export const MIXTRAL_8X7B: Geometry = { layers: 32, experts: 8, top: 2, width: 4
 /** config.json of Qwen/Qwen3-30B-A3B. */
 export const QWEN3_30B_A3B: Geometry = { layers: 48, experts: 128, top: 8, width: 2048, hidden: 768 };
 
-/** What MLX's 4-bit models use: 4.5 bits per weight. */
+/** The encoding of MLX's 4-bit models: 4.5 bits per weight. */
 export const Q4: Encoding = { kind: "affine", bits: 4, group: 64, scales: "bf16" };
 
-/** Names a sequence of words; both are u32. */
+/** Identifies a sequence of words. Both numbers are u32. */
 export interface Stream {
   readonly seed: number;
   readonly stream: number;
 }
 
 /**
- * What words of the generator become: the bits `keep` stay as they were drawn, those of `set` are
- * 1, the others 0.
+ * How a word of the generator becomes a word of a tensor: bits in `keep` stay as drawn, bits in
+ * `set` become 1, all others 0.
  */
 export interface Mask {
   readonly keep: number;
   readonly set: number;
 }
 
-/** Words as they were drawn: quantised weights. */
+/** Words as they were drawn, for quantised weights. */
 export const RAW: Mask = { keep: -1, set: 0 };
 
-/** Of each float: sign and fraction, the fraction's bits, the exponent's bias. */
+/**
+ * For each float type: the mask of sign and fraction, the number of fraction bits, the exponent's
+ * bias.
+ */
 const FLOAT_BITS = {
   f32: { keep: 0x807fffff, fraction: 23, bias: 127 },
   f16: { keep: 0x83ff, fraction: 10, bias: 15 },
@@ -49,7 +53,7 @@ const FLOAT_BITS = {
 } as const satisfies Record<Float, unknown>;
 
 /**
- * Positive and negative numbers of about `size`: their exponent is given, sign and fraction are
+ * Positive and negative numbers of about `size`: the exponent is fixed, sign and fraction are
  * drawn.
  */
 export function numbersOf(dtype: Float, size: number): Mask {
@@ -65,11 +69,11 @@ export function norms(dtype: Float): Mask {
   return eachOf(dtype, { keep: 2 ** (fraction - 2) - 1, set: bias << fraction });
 }
 
-/** A word of f16 or bf16 is two numbers. */
+/** A word holds two numbers of f16 or bf16. */
 const eachOf = (dtype: Float, { keep, set }: Mask): Mask =>
   dtype === "f32" ? { keep, set } : { keep: keep | (keep << 16), set: set | (set << 16) };
 
-/** What makes the words of a stream its own. */
+/** The keys of a stream, which make its words differ from those of others. */
 export function keysOf({ seed, stream }: Stream) {
   const a = mix(mix(seed, 0x9e3779b9), stream);
   return { a: a | 0, b: mix(mix(a, 0x7f4a7c15), stream) | 0 };
@@ -98,7 +102,7 @@ export function fillNumbers(numbers: Float32Array, stream: Stream, scale: number
   for (let index = 0; index < words.length; index++) numbers[index] = ((words[index]! >>> 8) / 0x800000 - 1) * scale;
 }
 
-/** Bytes of an expert's record. */
+/** The bytes of an expert's record. */
 export const recordBytes = ({ width, hidden }: Geometry, encoding = Q4): number =>
   layExpert(width, hidden, encoding, encoding, encoding).bytes;
 

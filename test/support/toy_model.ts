@@ -12,7 +12,7 @@ export function numbers(seed: number) {
   };
 }
 
-/** What of a toy is chosen; the rest is as in {@link TINY}, D 16 and F 24. */
+/** What can be chosen of a toy model. The rest is as in {@link TINY}, with D 16 and F 24. */
 export type ToyShape = Pick<MixtralShape, "layers" | "experts" | "top" | "window"> & Partial<MixtralShape>;
 
 export interface ToyOptions {
@@ -21,7 +21,7 @@ export interface ToyOptions {
   readonly prefetch?: boolean;
 }
 
-/** Opens a Mixtral of a few thousand random f32 weights, whose pool is empty. */
+/** Opens a Mixtral of a few thousand random f32 weights. Its pool is empty. */
 export async function toyModel(speaker: Speaker, shape: ToyShape, options: ToyOptions) {
   const { config, tensors } = computedMixtral({ ...TINY, width: 16, hidden: 24, ...shape });
   const loaded = await loadModel(speaker, computedSource(config, tensors), null, { quantize: false, ...options });
@@ -32,7 +32,7 @@ export async function toyModel(speaker: Speaker, shape: ToyShape, options: ToyOp
     pool: loaded.pool!,
     slots: loaded.pool!.slots,
     vocabulary: shape.vocabulary ?? TINY.vocabulary,
-    /** Keys and values of the first `positions` that a window still sees, on the CPU. */
+    /** The keys and values of those of the first `positions` that a window still sees. CPU only. */
     cached(positions: number) {
       return loaded.caches.map((cache) => {
         const { keys, values, width, window, ring } = cache as Cache & Record<"keys" | "values", Float32Array>;

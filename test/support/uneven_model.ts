@@ -15,7 +15,10 @@ import { norms, numbersOf } from "./synthetic_model.ts";
 
 const [D, H, C, V, EPS] = [16, 2, 8, 37, 1e-5];
 
-/** What may differ from layer to layer: window, key/value heads, rope, E, A, F, the rule; or no experts at all. */
+/**
+ * A model whose layers differ in all that may differ: window, key/value heads, rope, E, A, F, the
+ * routing rule; one has no experts at all.
+ */
 export const LAYERS: readonly {
   readonly window: number | null;
   readonly K: number;
@@ -69,7 +72,7 @@ function build(m: Builder): Speech {
   });
 }
 
-/** Every tensor that a blueprint asks for, in f32 under the first of its names. */
+/** Every tensor that a blueprint asks for, in f32, under the first of its names. */
 function tensorsOf({ weights, experts }: Blueprint): ComputedTensor[] {
   const tensors: ComputedTensor[] = [];
   const add = (module: string, shape: readonly number[], mask: ComputedTensor["mask"]) =>
@@ -96,7 +99,10 @@ export interface UnevenOptions {
   readonly prefetch?: boolean;
 }
 
-/** Opens the model and has it read a prompt and answer: its words, every row of logits, its pool. */
+/**
+ * Opens the model, and lets it read a prompt and answer. Returns its words, every row of logits,
+ * and its pool.
+ */
 export async function unevenAnswer(speaker: Speaker, { slots, chunk = 256, prefetch = false }: UnevenOptions = {}) {
   const model = { modelType: "uneven", width: D, vocabulary: V, layers: LAYERS.length, positions: 64, build };
   const tensors = tensorsOf(buildOnPaper(build, () => true));
