@@ -50,7 +50,9 @@ await runCommand(async (args) => {
   const text = readText(file);
   const texts =
     conversations(text) ?? windows(tokenizer.encode(text, { addSpecialTokens: false }).slice(0, most), positions);
-  const contextLength = Math.max(...texts.map(({ ids }) => ids.length));
+  const contextLength = Math.max(0, ...texts.map(({ ids }) => ids.length));
+  if (contextLength < 2)
+    throw new MixtabError("empty-prompt", `${file} has nothing to foretell: give a text of two tokens or more.`);
   const open = async (wanted: Quantize): Promise<Opened> => {
     const speaker = await openSpeaker(device);
     const options = { quantize: wanted, frugal: values.frugal, contextLength };

@@ -15,16 +15,16 @@ export const ANSWER_ATTRIBUTES = ["temperature", "max-tokens"] as const;
  */
 export const DEFAULT_BUDGET_BYTES = 2 * 1024 ** 3;
 
-const SCALE: Readonly<Record<string, number>> = {
-  "": 1,
-  b: 1,
-  kb: 1e3,
-  mb: 1e6,
-  gb: 1e9,
-  kib: 2 ** 10,
-  mib: 2 ** 20,
-  gib: 2 ** 30,
-};
+const SCALE: ReadonlyMap<string | undefined, number> = new Map([
+  ["", 1],
+  ["b", 1],
+  ["kb", 1e3],
+  ["mb", 1e6],
+  ["gb", 1e9],
+  ["kib", 2 ** 10],
+  ["mib", 2 ** 20],
+  ["gib", 2 ** 30],
+]);
 
 /**
  * Reads a budget: "2GB", "64 MB", "512MiB", a number of bytes, "all", or "auto". undefined (the
@@ -36,7 +36,7 @@ export function parseBudget(text: string | null): number | "auto" | undefined {
   if (value === "auto") return value;
   if (value === "all") return Number.MAX_SAFE_INTEGER;
   const [, amount, unit] = /^(\d+(?:\.\d+)?)\s*([a-z]*)$/.exec(value) ?? [];
-  const scale = SCALE[unit ?? "?"];
+  const scale = SCALE.get(unit);
   if (amount === undefined || scale === undefined)
     throw new MixtabError(
       "bad-request",

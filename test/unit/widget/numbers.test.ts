@@ -45,5 +45,5 @@ test("budgets are read as people write them", () => {
   const written = ["", null, "all", " Auto ", "64 MB", "1GiB", "12"];
   const read = [undefined, undefined, Number.MAX_SAFE_INTEGER, "auto", 64e6, 2 ** 30, 12];
   expect(written.map(parseBudget)).toEqual(read);
-  expect(() => parseBudget("lots")).toThrow('budget="lots"');
+  for (const text of ["lots", "2constructor", "3toString"]) expect(() => parseBudget(text)).toThrow(`budget="${text}"`);
 });
