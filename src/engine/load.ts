@@ -152,25 +152,47 @@ export async function loadModel(
     ahead,
     denseBytes,
     dense: modules,
-    async fill(fillSignal) {
-      try {
-        const work = async () => (library === null || (await library.fill(fillSignal))) && unkeptBytes === 0;
-        if (store && !repository.complete) {
-          const all = await alone(`mixtab ${prefix}`, fillSignal, work);
-          const ended = all ? await refusal(repository.finish()) : "";
-          if (ended !== null) {
-            const keptBytes = denseBytes - unkeptBytes + (library?.keptBytes ?? 0);
-            const kept = `${keptBytes} of ${meter.totalBytes} bytes of the model are kept for the next visit.`;
-            return meter.endEarly(`${ended} ${kept}`.trim());
-          }
-        } else if (repository.revised) await refusal(repository.finish()); // else the next visit asks again
-        meter.enter("done");
-      } catch (error) {
-        if (!fillSignal.aborted) meter.warn(`The background download stopped: ${(error as Error).message}`);
-      }
-    },
+    fill: fillOf({
+      store,
+      repository,
+      library,
+      meter,
+      denseBytes: denseBytes - unkeptBytes,
+      isKept: unkeptBytes === 0,
+    }),
   };
 }
+
+interface Filling {
+  readonly store: Store | null;
+  readonly repository: Repository;
+  readonly library: ExpertLibrary | null;
+  readonly meter: ProgressMeter;
+  /** Of the dense weights that the store has kept, and whether those are all. */
+  readonly denseBytes: number;
+  readonly isKept: boolean;
+}
+
+/** See {@link Loaded.fill}. */
+const fillOf =
+  ({ store, repository, library, meter, denseBytes, isKept }: Filling): Loaded["fill"] =>
+  async (signal) => {
+    const work = async () => (library === null || (await library.fill(signal))) && isKept;
+    try {
+      if (store && !repository.complete) {
+        const all = await alone(`mixtab ${repository.prefix}`, signal, work);
+        const ended = all ? await refusal(repository.finish()) : "";
+        if (ended !== null) {
+          const keptBytes = denseBytes + (library?.keptBytes ?? 0);
+          const kept = `${keptBytes} of ${meter.totalBytes} bytes of the model are kept for the next visit.`;
+          return meter.endEarly(`${ended} ${kept}`.trim());
+        }
+      } else if (repository.revised) await refusal(repository.finish()); // else the next visit asks again
+      meter.enter("done");
+    } catch (error) {
+      if (!signal.aborted) meter.warn(`The background download stopped: ${(error as Error).message}`);
+    }
+  };
 
 /** Why a store did not keep something; null if it did. */
 async function refusal(put: Promise<void>): Promise<string | null> {
