@@ -25,18 +25,19 @@ const platform: Platform = {
 const isLong = ({ golden }: GoldenFolder) => golden.prompt_ids.length > 64 || golden.chats !== undefined;
 const short = GOLDEN_FOLDERS.filter((entry) => !isLong(entry));
 const long = GOLDEN_FOLDERS.filter((entry) => isLong(entry) && (!entry.golden.chats || entry.isQuantised));
-testModelGoldens(platform, short, { chunks: [7, 256] });
 testModelGoldens(platform, long, { chunks: [256], longestAnswer: 40 });
 
-// Of tokens one by one two mixtures are enough, one quantised and one not, since hashes.test.ts
-// holds that chunks change no bit.
-const oneByOne = [true, false].map((quantised) =>
+// hashes.test.ts holds that chunks change no bit, so that a folder is tested at one size, 7 and 256
+// in turn. Two mixtures, one quantised and one not, are tested at every size, one by one too.
+const everySize = [true, false].map((quantised) =>
   defined(
     short.find(({ isSparse, isQuantised }) => isSparse && isQuantised === quantised),
     "a golden folder of each",
   ),
 );
-testModelGoldens(platform, oneByOne, { chunks: [1] });
+testModelGoldens(platform, everySize);
+for (const [index, entry] of short.filter((other) => !everySize.includes(other)).entries())
+  testModelGoldens(platform, [entry], { chunks: [index % 2 === 0 ? 7 : 256] });
 
 testAtenia(platform, 1e-3);
 testUpcycledStory(platform, 12);

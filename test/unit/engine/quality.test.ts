@@ -23,9 +23,10 @@ test("by default the answers of the story model's conversations lose nothing tha
   };
   const texts = chats
     .filter(({ prompt_ids }) => prompt_ids.length < 64)
+    .slice(0, 7)
     .map(({ prompt_ids, greedy_ids }) => ({ ids: [...prompt_ids, ...greedy_ids], from: prompt_ids.length }));
   const { tokens, perplexity, reference, divergence } = await measure(await open("auto"), texts, await open(false));
-  expect(tokens).toBeGreaterThan(1000);
+  expect(tokens).toBeGreaterThan(700);
   expect(perplexity / reference).toBeLessThanOrEqual(1.01);
   expect(divergence).toBeLessThanOrEqual(0.005);
 });
@@ -40,7 +41,7 @@ test("a text that is foreign to it loses half of what all 4 bits would cost", as
   const mlx = await measure(await open("mlx"), [{ ids, from: 1 }], reference);
   expect(mlx.divergence).toBeGreaterThan(2 * auto.divergence);
   expect(mlx.agreement).toBeLessThan(auto.agreement);
-  expect(auto.tokens).toBeGreaterThan(500);
+  expect(auto.tokens).toBeGreaterThan(250);
 });
 
 test("quantised by mlx's rule, the published floats give the bits of the repository that mlx_lm made", async () => {
