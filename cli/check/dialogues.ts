@@ -1,10 +1,8 @@
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { MixtabError } from "../../src/base/errors.ts";
-import { type Language, readLanguage } from "../../src/engine/language.ts";
-import { type Loaded, loadModel } from "../../src/engine/load.ts";
+import { readLanguage } from "../../src/engine/language.ts";
+import { loadModel } from "../../src/engine/load.ts";
 import { Session } from "../../src/engine/session.ts";
-import { loadChatTemplate, pickChatTemplate, type TemplateMessage } from "../../src/text/chat_template.ts";
 import { openSpeaker } from "../device.ts";
 import { openArgument } from "../model_argument.ts";
 import { measure } from "../perplexity/measure.ts";
@@ -61,7 +59,7 @@ export const dialogues: Kind = {
       });
       const language = readLanguage(loaded.repository);
       for (const prompt of prompts) {
-        yield compareText(`${prompt.name}: prompt`, promptText(loaded, language, prompt.messages), prompt.prompt_text);
+        yield compareText(`${prompt.name}: prompt`, language.render(prompt.messages), prompt.prompt_text);
         yield* await answer(prompt);
       }
       const text = language.tokenizer.decode(perplexity.ids, { skipSpecialTokens: false });
@@ -111,18 +109,6 @@ export const dialogues: Kind = {
     }
   },
 };
-
-function promptText({ repository }: Loaded, { tokenizer }: Language, messages: readonly TemplateMessage[]): string {
-  const { texts } = repository;
-  const config = texts["tokenizer_config.json"];
-  const source = pickChatTemplate({
-    tokenizerConfig: config === undefined ? undefined : JSON.parse(config),
-    jinja: texts["chat_template.jinja"],
-  });
-  if (source === undefined) throw new MixtabError("bad-template", "The model has no chat template.");
-  const { bosToken, eosToken } = tokenizer;
-  return loadChatTemplate(source, { bosToken, eosToken }).render(messages, { addGenerationPrompt: true });
-}
 
 /** The golden at a path, or in the folder at that path; undefined if there is none of this kind. */
 function read(path: string): Dialogues | undefined {

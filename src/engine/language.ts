@@ -12,6 +12,11 @@ export interface Language {
   /** An answer ends at any of these ids. */
   readonly stopIds: ReadonlySet<number>;
   /**
+   * A conversation as the model's template writes it, up to where the assistant's answer begins.
+   * Errors: bad-template, bad-messages.
+   */
+  render(messages: readonly ChatMessage[]): string;
+  /**
    * The ids of a conversation, up to the opening of the assistant's answer. Errors: bad-template,
    * bad-messages.
    */
@@ -37,6 +42,18 @@ export function readLanguage({ texts, config }: Repository): Language {
   const source = pickChatTemplate({ tokenizerConfig, jinja: texts["chat_template.jinja"] });
   const { bosToken, eosToken } = tokenizer;
   let template: ChatTemplate | undefined;
+  const render = (messages: readonly ChatMessage[]): string => {
+    if (source === undefined)
+      throw new MixtabError(
+        "bad-template",
+        "The model has no chat template, so that it cannot chat. Put a chat_template.jinja beside its weights.",
+      );
+    template ??= loadChatTemplate(source, { bosToken, eosToken });
+    return template.render(
+      messages.map((message) => ({ ...message })),
+      { addGenerationPrompt: true },
+    );
+  };
   return {
     tokenizer,
     defaults: generation,
@@ -45,19 +62,8 @@ export function readLanguage({ texts, config }: Repository): Language {
       ...ids((config as Record<string, unknown>).eos_token_id),
       ...ids(eosToken === undefined ? undefined : tokenizer.idOf(eosToken)),
     ]),
-    prompt(messages) {
-      if (source === undefined)
-        throw new MixtabError(
-          "bad-template",
-          "The model has no chat template, so that it cannot chat. Put a chat_template.jinja beside its weights.",
-        );
-      template ??= loadChatTemplate(source, { bosToken, eosToken });
-      const text = template.render(
-        messages.map((message) => ({ ...message })),
-        { addGenerationPrompt: true },
-      );
-      return tokenizer.encode(text, { addSpecialTokens: false });
-    },
+    render,
+    prompt: (messages) => tokenizer.encode(render(messages), { addSpecialTokens: false }),
   };
 }
 

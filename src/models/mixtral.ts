@@ -1,10 +1,9 @@
-import { attention } from "../layers/attention.ts";
-import { chain, linear, router } from "../layers/linear.ts";
+import { router } from "../layers/linear.ts";
 import { mixture, SILU } from "../layers/mixture.ts";
 import { rmsNorm } from "../layers/norm.ts";
 import type { Architecture } from "./architecture.ts";
 import { fusedExpert, stackedExpert } from "./expert_names.ts";
-import { readShape, transformer } from "./transformer.ts";
+import { readShape, selfAttention, transformer } from "./transformer.ts";
 
 /**
  * Mixtral of experts (Jiang et al. 2024): Mistral with a sparse mixture of SwiGLU experts in every
@@ -14,7 +13,7 @@ export const mixtral: Architecture = {
   modelType: "mixtral",
   read(config) {
     const shape = readShape(config, { keyValueHeads: 8, positions: 131072, eps: 1e-5, ropeBase: 1e6 });
-    const { width: D, heads: H, keyValueHeads: K, headWidth: C, eps } = shape;
+    const { width: D, eps } = shape;
     const window = config.window(null);
     const E = config.count(["num_local_experts", "num_experts"], "experts", 8);
     const A = config.top("num_experts_per_tok", E, 2);
@@ -24,14 +23,7 @@ export const mixtral: Architecture = {
       build: (m) =>
         transformer(m, shape, (p, turn) => ({
           attentionNorm: rmsNorm(m, `${p}.input_layernorm`, D, eps),
-          attention: attention({
-            q: chain(linear(m, `${p}.self_attn.q_proj`, [H * C, D]), turn),
-            k: chain(linear(m, `${p}.self_attn.k_proj`, [K * C, D]), turn),
-            v: linear(m, `${p}.self_attn.v_proj`, [K * C, D]),
-            o: linear(m, `${p}.self_attn.o_proj`, [D, H * C]),
-            cache: m.cache({ width: K * C, window }),
-            headWidth: C,
-          }),
+          attention: selfAttention(m, `${p}.self_attn`, shape, { q: turn, k: turn, window }),
           ffnNorm: rmsNorm(m, `${p}.post_attention_layernorm`, D, eps),
           ...mixture(
             router(m, [`${p}.block_sparse_moe.gate`, `${p}.mlp.gate`], [E, D]),

@@ -1,10 +1,9 @@
-import { attention } from "../layers/attention.ts";
-import { chain, linear, router } from "../layers/linear.ts";
+import { chain, router } from "../layers/linear.ts";
 import { mixture, SILU } from "../layers/mixture.ts";
 import { rmsNorm } from "../layers/norm.ts";
 import type { Architecture } from "./architecture.ts";
 import { expertsUnder } from "./expert_names.ts";
-import { readShape, transformer } from "./transformer.ts";
+import { readShape, selfAttention, transformer } from "./transformer.ts";
 
 /** OLMoE (Muennighoff et al. 2024): many small experts, and one norm over all heads of queries and of keys. */
 export const olmoe: Architecture = {
@@ -23,21 +22,10 @@ export const olmoe: Architecture = {
       build: (m) =>
         transformer(m, shape, (p, turn) => ({
           attentionNorm: rmsNorm(m, `${p}.input_layernorm`, D, eps),
-          attention: attention({
-            q: chain(
-              linear(m, `${p}.self_attn.q_proj`, [H * C, D]),
-              rmsNorm(m, `${p}.self_attn.q_norm`, H * C, eps),
-              turn,
-            ),
-            k: chain(
-              linear(m, `${p}.self_attn.k_proj`, [K * C, D]),
-              rmsNorm(m, `${p}.self_attn.k_norm`, K * C, eps),
-              turn,
-            ),
-            v: linear(m, `${p}.self_attn.v_proj`, [K * C, D]),
-            o: linear(m, `${p}.self_attn.o_proj`, [D, H * C]),
-            cache: m.cache({ width: K * C, window: null }),
-            headWidth: C,
+          attention: selfAttention(m, `${p}.self_attn`, shape, {
+            q: chain(rmsNorm(m, `${p}.self_attn.q_norm`, H * C, eps), turn),
+            k: chain(rmsNorm(m, `${p}.self_attn.k_norm`, K * C, eps), turn),
+            window: null,
           }),
           ffnNorm: rmsNorm(m, `${p}.post_attention_layernorm`, D, eps),
           ...mixture(

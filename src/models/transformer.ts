@@ -1,9 +1,10 @@
 /**
  * What most architectures share: the config keys of a decoder, and the decoder around its blocks.
  */
+import { attention } from "../layers/attention.ts";
 import type { Builder, Layer, Speech } from "../layers/builder.ts";
 import { type BlockParts, decoder } from "../layers/decoder.ts";
-import { head } from "../layers/linear.ts";
+import { chain, head, linear } from "../layers/linear.ts";
 import { rmsNorm } from "../layers/norm.ts";
 import { inverseFrequencies } from "../layers/rope_table.ts";
 import { MAX_HEAD_WIDTH } from "../ops/ops.ts";
@@ -70,5 +71,27 @@ export function transformer(m: Builder, shape: DecoderShape, block: MakeBlock): 
     blocks: Array.from({ length: layers }, (_, l) => block(`model.layers.${l}`, turn, l)),
     norm: rmsNorm(m, "model.norm", D, eps),
     head: tied ? (ops, x) => ops.linear(x, embedding) : head(m, "lm_head", [V, D]),
+  });
+}
+
+/** What differs between the attention layers of architectures that name their projections alike. */
+export interface SelfAttentionParts {
+  /** What follows the projection to queries, and that to keys: the rotation, after a norm perhaps. */
+  readonly q: Layer;
+  readonly k: Layer;
+  /** null: a query sees all keys before it. */
+  readonly window: number | null;
+}
+
+/** Attention of `prefix.q_proj`, `.k_proj`, `.v_proj` and `.o_proj`, over a cache of its own. */
+export function selfAttention(m: Builder, prefix: string, shape: DecoderShape, parts: SelfAttentionParts): Layer {
+  const { width: D, heads: H, keyValueHeads: K, headWidth: C } = shape;
+  return attention({
+    q: chain(linear(m, `${prefix}.q_proj`, [H * C, D]), parts.q),
+    k: chain(linear(m, `${prefix}.k_proj`, [K * C, D]), parts.k),
+    v: linear(m, `${prefix}.v_proj`, [K * C, D]),
+    o: linear(m, `${prefix}.o_proj`, [D, H * C]),
+    cache: m.cache({ width: K * C, window: parts.window }),
+    headWidth: C,
   });
 }
