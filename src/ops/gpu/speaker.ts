@@ -81,7 +81,11 @@ function speak(device: Device): GpuSpeaker {
     memory() {
       const { extra, ...beside } = held;
       const slots = pools.reduce((sum, { directory, pageBytes }) => sum + directory.size + pageBytes, 0);
-      return { ...beside, slots, arena: shared.arena.bytes + shared.lastingBytes + shared.runner.bytes + extra };
+      return {
+        ...beside,
+        slots,
+        arena: shared.arena.bytes + shared.lastingBytes + shared.runner.bytes + shared.numbers.bytes + extra,
+      };
     },
 
     close: () => device.close(),
