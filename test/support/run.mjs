@@ -2,6 +2,7 @@
  * `npm test`: finds or installs a Chromium, then runs lint and types, Vitest (Node and Chromium),
  * the builds, and Playwright. Shaders run on one core for the most part, so they have a lane of
  * their own beside all the rest; what it prints comes last. The last line counts the tests of all.
+ * `--all` (`npm run test:all`): with what takes too long for every change.
  */
 import { spawn, spawnSync } from "node:child_process";
 import { mkdtempSync, openSync, readFileSync, rmSync } from "node:fs";
@@ -58,6 +59,7 @@ const vitest = (project) => [
   ...["--reporter=default", "--reporter=json", `--outputFile.json=${report(project)}`],
 ];
 
+if (process.argv.includes("--all")) process.env.MIXTAB_ALL = "1";
 if (!findChromium()) installChromium();
 
 /** All but the shaders, one after the other. */
