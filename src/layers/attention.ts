@@ -19,4 +19,7 @@ export interface AttentionParts {
 export const attention =
   ({ q, k, v, o, cache, headWidth }: AttentionParts): Layer =>
   (ops, x) =>
-    o(ops, ops.attend(q(ops, x), k(ops, x), v(ops, x), { cache, headWidth, divisor: Math.sqrt(headWidth) }));
+    o(
+      ops,
+      ops.attend(q(ops, x), k(ops, x), v(ops, x), { cache, headWidth, divisor: Math.sqrt(headWidth), sinks: null }),
+    );

@@ -1,4 +1,4 @@
-import type { Activation, MoeLayer, Ops, RoutingRule, Tensor } from "../ops/ops.ts";
+import type { Activation, MoeLayer, Ops, RoutingRule, Scores, Tensor } from "../ops/ops.ts";
 import type { Builder, Layer } from "./builder.ts";
 import { feedForwardLinear } from "./linear.ts";
 
@@ -14,6 +14,17 @@ export interface FeedForward {
 }
 
 export const SILU: Activation = { kind: "silu" };
+
+/** Softmax over all logits; other rules say what they differ in. */
+export const SOFTMAX: Scores = {
+  kind: "scores",
+  score: "softmax",
+  choiceBias: null,
+  groups: null,
+  renormalise: null,
+  scale: 1,
+  expertScale: null,
+};
 
 /** A dense SwiGLU: down(silu(gate x) * up x). gate, up [F, D]; down [D, F]. (Shazeer 2020) */
 export function swiglu(m: Builder, prefix: string, [hidden, width]: readonly [F: number, D: number]): Layer {

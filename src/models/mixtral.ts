@@ -1,5 +1,5 @@
 import { router } from "../layers/linear.ts";
-import { mixture, SILU } from "../layers/mixture.ts";
+import { mixture, SILU, SOFTMAX } from "../layers/mixture.ts";
 import { rmsNorm } from "../layers/norm.ts";
 import type { Architecture } from "./architecture.ts";
 import { fusedExpert, stackedExpert } from "./expert_names.ts";
@@ -27,7 +27,7 @@ export const mixtral: Architecture = {
           ffnNorm: rmsNorm(m, `${p}.post_attention_layernorm`, D, eps),
           ...mixture(
             router(m, [`${p}.block_sparse_moe.gate`, `${p}.mlp.gate`], [E, D]),
-            { kind: "softmax", renormalise: true },
+            { ...SOFTMAX, renormalise: 0 },
             m.experts({
               experts: E,
               top: A,

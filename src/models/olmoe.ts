@@ -1,5 +1,5 @@
 import { chain, router } from "../layers/linear.ts";
-import { mixture, SILU } from "../layers/mixture.ts";
+import { mixture, SILU, SOFTMAX } from "../layers/mixture.ts";
 import { rmsNorm } from "../layers/norm.ts";
 import type { Architecture } from "./architecture.ts";
 import { expertsUnder } from "./expert_names.ts";
@@ -30,7 +30,7 @@ export const olmoe: Architecture = {
           ffnNorm: rmsNorm(m, `${p}.post_attention_layernorm`, D, eps),
           ...mixture(
             router(m, `${p}.mlp.gate`, [E, D]),
-            { kind: "softmax", renormalise },
+            { ...SOFTMAX, renormalise: renormalise ? 0 : null },
             m.experts({
               experts: E,
               top: A,

@@ -1,5 +1,5 @@
 import { chain, router } from "../layers/linear.ts";
-import { mixture, SILU, swiglu } from "../layers/mixture.ts";
+import { mixture, SILU, SOFTMAX, swiglu } from "../layers/mixture.ts";
 import { rmsNorm } from "../layers/norm.ts";
 import type { Architecture } from "./architecture.ts";
 import { expertsUnder } from "./expert_names.ts";
@@ -38,7 +38,7 @@ export const qwen3Moe: Architecture = {
           ...(isSparse(l)
             ? mixture(
                 router(m, `${p}.mlp.gate`, [E, D], { mlxBits: 8 }),
-                { kind: "softmax", renormalise },
+                { ...SOFTMAX, renormalise: renormalise ? 0 : null },
                 m.experts({
                   experts: E,
                   top: A,

@@ -63,7 +63,7 @@ export type MakeBlock = (prefix: string, turn: Layer, l: number) => BlockParts;
 export function transformer(m: Builder, shape: DecoderShape, block: MakeBlock): Speech {
   const { width: D, vocabulary: V, layers, eps } = shape;
   const table = m.rope(shape.inverseFrequencies);
-  const turn: Layer = (ops, x) => ops.rope(x, table);
+  const turn: Layer = (ops, x) => ops.rope(x, table, { headWidth: shape.headWidth, pairs: "halves" });
   const embedding = m.weight({ names: [{ module: "model.embed_tokens" }], shape: [V, D], role: "embedding" });
   const tied = shape.tied ?? !m.has("lm_head");
   return decoder({

@@ -3,7 +3,7 @@ import type { Speaker } from "../ops.ts";
 import { makePlan } from "./plan.ts";
 import { share } from "./shared.ts";
 import { type GpuSlots, makeSlots } from "./slots.ts";
-import { bufferOf, type GpuCache, type GpuWeight } from "./tensors.ts";
+import { bufferOf, type GpuCache, type GpuHistory, type GpuWeight } from "./tensors.ts";
 import { GpuRecorder } from "./verbs.ts";
 
 /** A speaker on the GPU. */
@@ -62,6 +62,12 @@ function speak(device: Device): GpuSpeaker {
       const [keys, values] = [make("a cache of keys"), make("a cache of values")];
       held.caches += keys.size + values.size;
       return { ring, width, window, keys, values };
+    },
+
+    history(ring, width, window): GpuHistory {
+      const rows = device.buffer("a history of rows", 4 * ring * width, storage);
+      held.caches += rows.size;
+      return { ring, width, window, rows };
     },
 
     slots(count, bytes, experts) {
