@@ -48,8 +48,8 @@ export interface Cache {
 }
 
 /**
- * The rows of an activation at past positions: a ring like a cache's. A token at t sees those at t -
- * window < s <= t.
+ * The rows of an activation at past positions, a ring like a cache's. A token at t sees the rows s
+ * with t - window < s <= t.
  */
 export interface History {
   readonly ring: number;
@@ -135,8 +135,8 @@ export interface Scores {
   /** [1, E] f32. */
   readonly choiceBias: Weight | null;
   /**
-   * `count` groups of E / count neighbours; one is worth the sum of its two largest. Only experts of
-   * the `best` groups may be chosen.
+   * `count` groups of E / count neighbours; one is worth the sum of its two largest. Only experts
+   * of the `best` groups may be chosen.
    */
   readonly groups: { readonly count: number; readonly best: number } | null;
   readonly renormalise: number | null;
@@ -212,8 +212,8 @@ export interface Ops {
   softcap(x: Tensor, cap: number): Tensor;
   /**
    * Rotates the first R channels of each head of x [T, heads * C] by its token's position; the
-   * others pass. table [positions, R] f32: row p is cos(p θ_i), i < R/2, then sin(p θ_i). (Su et al.
-   * 2021)
+   * others pass. table [positions, R] f32: row p is cos(p θ_i), i < R/2, then sin(p θ_i). (Su et
+   * al. 2021)
    */
   rope(x: Tensor, table: Weight, by: Rotation): Tensor;
   /**

@@ -316,8 +316,8 @@ export class GpuRecorder implements Ops {
   }
 
   /**
-   * By what experts are chosen, and their shares where `route` does not make them itself: the logits
-   * will do where nothing is added to a softmax.
+   * By what experts are chosen, and their shares where `route` does not make them itself: the
+   * logits will do where nothing is added to a softmax.
    */
   private score(logits: Tensor, rule: RoutingRule): { readonly keys: Memory; readonly shares: Memory | null } {
     if (rule.kind === "sparsemixer" || isPlain(rule)) return { keys: memoryOf(logits), shares: null };
@@ -405,7 +405,7 @@ function activationValues(activation: Activation) {
   return { activation: ACTIVATIONS[activation.kind], alpha, limit };
 }
 
-/** Whether an expert's share is its softmax and nothing else, which `route` makes from the logits. */
+/** Whether an expert's share is its softmax and nothing else: `route` makes that from the logits. */
 const isPlain = ({ score, choiceBias, groups, renormalise }: Scores): boolean =>
   score === "softmax" && !choiceBias && !groups && (renormalise ?? 0) === 0;
 
