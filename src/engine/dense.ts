@@ -1,5 +1,5 @@
 import { MixtabError } from "../base/errors.ts";
-import { dataRanges, layMatrix, layVector, type Matrix } from "../base/matrix.ts";
+import { dataRanges, layMatrix, type Matrix } from "../base/matrix.ts";
 import { release } from "../base/release.ts";
 import type { Checkpoint, MatrixSource } from "../format/checkpoint.ts";
 import { weightKey } from "../layers/blueprint.ts";
@@ -34,7 +34,10 @@ export function denseModule(spec: WeightSpec, checkpoint: Checkpoint, onArrival:
   const key = weightKey(spec);
   const { role } = spec;
   const [rows, columns] = spec.shape;
-  if (role === "norm") return { key, role, source: checkpoint.findVector(key, columns), matrix: layVector(columns) };
+  if (role === "norm") {
+    const plain = checkpoint.findPlain(spec.names, rows, columns);
+    return { key, role, source: plain, matrix: layMatrix(rows, columns, { kind: "plain", dtype: "f32" }) };
+  }
   const source = checkpoint.find(spec.names, rows, columns);
   return { key, role, source, matrix: layMatrix(rows, columns, onArrival(source, spec)) };
 }

@@ -20,6 +20,7 @@ import { forgiving } from "./open_store.ts";
 import { ProgressMeter } from "./progress.ts";
 import { openRepository, type Repository } from "./repository.ts";
 import type { Runnable } from "./session.ts";
+import { passOver } from "./unclaimed.ts";
 
 /** Where neither the model nor the user says how long a conversation may be. */
 const DEFAULT_CONTEXT_LENGTH = 4096;
@@ -98,6 +99,7 @@ export async function loadModel(
   const places = { source, store, prefix, connections, meter };
   const library =
     blueprint.experts.length > 0 ? new ExpertLibrary(blueprint.experts, checkpoint, onArrival, places) : null;
+  passOver(checkpoint.unclaimed(), model);
   if (library && options.budgetBytes !== "auto") slotsFor(library, options as SlotBudget);
   meter.totalBytes = denseBytes + (library?.totalBytes ?? 0);
 
@@ -235,12 +237,13 @@ async function alone<T>(name: string, signal: AbortSignal, work: () => Promise<T
   }
 }
 
-function contextOf({ positions }: Model, wanted: number | undefined): number {
+function contextOf({ positions, limit }: Model, wanted: number | undefined): number {
   if (wanted === undefined) return Math.min(positions, DEFAULT_CONTEXT_LENGTH);
   if (Number.isInteger(wanted) && wanted >= 1 && wanted <= positions) return wanted;
+  const why = limit === undefined ? "" : ` (${limit})`;
   throw new MixtabError(
     "bad-request",
-    `contextLength should be a whole number from 1 to ${positions}, and is ${wanted}.`,
+    `contextLength should be a whole number from 1 to ${positions}${why}, and is ${wanted}.`,
   );
 }
 
