@@ -9,10 +9,10 @@ import { denseModule } from "../src/engine/dense.ts";
 import { ExpertLibrary } from "../src/engine/library.ts";
 import { slotsFor } from "../src/engine/load.ts";
 import { ProgressMeter } from "../src/engine/progress.ts";
+import { passOver } from "../src/engine/unclaimed.ts";
 import type { Checkpoint } from "../src/format/checkpoint.ts";
 import type { Recipe } from "../src/format/recipe.ts";
 import { buildOnPaper } from "../src/layers/blueprint.ts";
-import { passOver } from "../src/engine/unclaimed.ts";
 import type { Model } from "../src/models/architecture.ts";
 import { readModel } from "../src/models/index.ts";
 import type { Source } from "../src/source/source.ts";
@@ -104,7 +104,10 @@ export function* describe(
 function* passedOver(checkpoint: Checkpoint, model: Pick<Model, "layers">): Generator<Fact, void> {
   for (const [kind, tensors] of passOver(checkpoint.unclaimed(), model)) {
     const bytes = tensors.reduce((sum, tensor) => sum + tensor.bytes, 0);
-    yield ["passed over", `${kind}: ${tensors.length} tensors of ${formatBytes(bytes)}, ${tensors[0]!.name} for example`];
+    yield [
+      "passed over",
+      `${kind}: ${tensors.length} tensors of ${formatBytes(bytes)}, ${tensors[0]!.name} for example`,
+    ];
   }
 }
 

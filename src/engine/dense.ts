@@ -24,6 +24,8 @@ export interface DenseModule {
   readonly role: WeightSpec["role"];
   readonly source: MatrixSource;
   readonly matrix: Matrix;
+  /** See `WeightSpec.plus`. */
+  readonly plus?: number | undefined;
 }
 
 /**
@@ -36,7 +38,8 @@ export function denseModule(spec: WeightSpec, checkpoint: Checkpoint, onArrival:
   const [rows, columns] = spec.shape;
   if (role === "norm") {
     const plain = checkpoint.findPlain(spec.names, rows, columns);
-    return { key, role, source: plain, matrix: layMatrix(rows, columns, { kind: "plain", dtype: "f32" }) };
+    const matrix = layMatrix(rows, columns, { kind: "plain", dtype: "f32" });
+    return { key, role, source: plain, matrix, plus: spec.plus };
   }
   const source = checkpoint.find(spec.names, rows, columns);
   return { key, role, source, matrix: layMatrix(rows, columns, onArrival(source, spec)) };
@@ -104,13 +107,13 @@ function windows(modules: readonly Placed[]): Placed[][] {
 
 async function loadWindow(window: readonly Placed[], loading: DenseLoading): Promise<void> {
   const kept: Promise<void>[] = [];
-  const parts = window.flatMap(({ key, source, matrix, weight }) => {
+  const parts = window.flatMap(({ key, source, matrix, weight, plus }) => {
     const gather = new Gather(matrix, (index, begin, bytes) => {
       loading.speaker.write(weight, begin, bytes);
       const put = keep(`${loading.prefix}dense/${key}/${index}`, bytes, loading);
       kept.push(put.then(() => release(bytes)));
     });
-    return matrixParts(source, matrix, (offset, bytes) => gather.write(offset, bytes));
+    return matrixParts(source, matrix, (offset, bytes) => gather.write(offset, bytes), plus);
   });
   const ratio = loadedPerPublished(
     window.map(({ matrix }) => matrix.end),

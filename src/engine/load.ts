@@ -4,7 +4,7 @@ import { layMatrix } from "../base/matrix.ts";
 import type { Mode } from "../experts/modes.ts";
 import { Pool } from "../experts/pool.ts";
 import { MOST_LAYERS_AHEAD } from "../experts/prefetch.ts";
-import { type Blueprint, buildLoaded, buildOnPaper } from "../layers/blueprint.ts";
+import { type Blueprint, buildLoaded, buildOnPaper, type RopeSpec } from "../layers/blueprint.ts";
 import { ropeTable } from "../layers/rope_table.ts";
 import type { Model } from "../models/architecture.ts";
 import { readModel } from "../models/index.ts";
@@ -125,7 +125,10 @@ export async function loadModel(
   const say = buildLoaded(model.build, checkpoint.has, blueprint, {
     weights,
     caches,
-    ropes: blueprint.ropes.map((frequencies) => ropeWeight(speaker, frequencies, contextLength)),
+    ropes: blueprint.ropes.map((rope) => ropeWeight(speaker, rope, contextLength)),
+    states: blueprint.states.map(({ width, window }) =>
+      speaker.cache(Math.min(window + RING_SPARE, contextLength), width, window),
+    ),
     experts: slots && library ? moeLayers(library, slots) : [],
   });
   const ahead = library && options.prefetch ? guessesThatFit(library.layers) : 0;
@@ -317,9 +320,9 @@ function guessesThatFit(layers: readonly Pick<MoeLayer, "experts">[]): number {
   return Math.max(0, Math.min(MOST_LAYERS_AHEAD, Math.floor(MOST_SET_WORDS / words) - 1));
 }
 
-function ropeWeight(speaker: Speaker, inverseFrequencies: Float32Array, positions: number): Weight {
-  const table = ropeTable(inverseFrequencies, positions);
-  const matrix = layMatrix(positions, inverseFrequencies.length * 2, { kind: "plain", dtype: "f32" });
+function ropeWeight(speaker: Speaker, { frequencies, scale }: RopeSpec, positions: number): Weight {
+  const table = ropeTable(frequencies, positions, scale);
+  const matrix = layMatrix(positions, frequencies.length * 2, { kind: "plain", dtype: "f32" });
   const weight = speaker.weight(matrix);
   speaker.write(weight, 0, new Uint8Array(table.buffer as ArrayBuffer));
   return weight;

@@ -8,12 +8,24 @@ import { olmoe } from "./olmoe.ts";
 import { qwen3Moe } from "./qwen3_moe.ts";
 
 /** Every architecture mixtab knows, by config.json's model_type. */
-export const architectures: readonly Architecture[] = [mixtral, mistral, qwen3Moe, olmoe];
+export const architectures: readonly Architecture[] = [
+  mixtral,
+  mistral,
+  qwen3Moe,
+  olmoe,
+];
 
-/** What config.json describes. Errors: unsupported-model, bad-config. */
+/**
+ * What config.json describes; of one that is of text and images, the part for text. Errors:
+ * unsupported-model, bad-config.
+ */
 export function readModel(json: unknown): Model & Pick<Architecture, "modelType"> {
-  const config = new Config(json);
-  const type = config.json.model_type;
+  const whole = new Config(json);
+  const text = whole.section("text_config");
+  // What the part leaves out may stand beside it: `tie_word_embeddings`, `vocab_size`.
+  const config = new Config({ ...whole.json, ...text.json });
+  const type =
+    text.json.model_type ?? (whole.json.text_config == null ? whole.json.model_type : `${whole.json.model_type}_text`);
   const architecture = architectures.find(({ modelType }) => modelType === type);
   if (architecture) return { modelType: architecture.modelType, ...architecture.read(config) };
   const known = architectures.map(({ modelType }) => modelType).join(", ");
