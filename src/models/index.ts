@@ -2,6 +2,7 @@ import { MixtabError } from "../base/errors.ts";
 import { quote } from "../base/quote.ts";
 import type { Architecture, Model } from "./architecture.ts";
 import { Config } from "./config.ts";
+import { llama } from "./llama.ts";
 import { mistral } from "./mistral.ts";
 import { mixtral } from "./mixtral.ts";
 import { olmoe } from "./olmoe.ts";
@@ -11,6 +12,7 @@ import { qwen3Moe } from "./qwen3_moe.ts";
 export const architectures: readonly Architecture[] = [
   mixtral,
   mistral,
+  llama,
   qwen3Moe,
   olmoe,
 ];
