@@ -6,6 +6,7 @@ import { llama } from "./llama.ts";
 import { mistral } from "./mistral.ts";
 import { mixtral } from "./mixtral.ts";
 import { olmoe } from "./olmoe.ts";
+import { qwen2 } from "./qwen2.ts";
 import { qwen3Moe } from "./qwen3_moe.ts";
 
 /** Every architecture mixtab knows, by config.json's model_type. */
@@ -13,6 +14,7 @@ export const architectures: readonly Architecture[] = [
   mixtral,
   mistral,
   llama,
+  qwen2,
   qwen3Moe,
   olmoe,
 ];
