@@ -7,6 +7,7 @@ import { mistral } from "./mistral.ts";
 import { mixtral } from "./mixtral.ts";
 import { olmoe } from "./olmoe.ts";
 import { qwen2 } from "./qwen2.ts";
+import { qwen3 } from "./qwen3.ts";
 import { qwen3Moe } from "./qwen3_moe.ts";
 
 /** Every architecture mixtab knows, by config.json's model_type. */
@@ -15,6 +16,7 @@ export const architectures: readonly Architecture[] = [
   mistral,
   llama,
   qwen2,
+  qwen3,
   qwen3Moe,
   olmoe,
 ];
