@@ -2,6 +2,7 @@ import { MixtabError } from "../base/errors.ts";
 import { quote } from "../base/quote.ts";
 import type { Architecture, Model } from "./architecture.ts";
 import { Config } from "./config.ts";
+import { gemma3Text } from "./gemma3_text.ts";
 import { llama } from "./llama.ts";
 import { mistral } from "./mistral.ts";
 import { mixtral } from "./mixtral.ts";
@@ -19,6 +20,7 @@ export const architectures: readonly Architecture[] = [
   qwen3,
   qwen3Moe,
   olmoe,
+  gemma3Text,
 ];
 
 /**
