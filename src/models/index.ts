@@ -8,6 +8,7 @@ import { mistral } from "./mistral.ts";
 import { mixtral } from "./mixtral.ts";
 import { olmoe } from "./olmoe.ts";
 import { qwen2 } from "./qwen2.ts";
+import { qwen2Moe } from "./qwen2_moe.ts";
 import { qwen3 } from "./qwen3.ts";
 import { qwen3Moe } from "./qwen3_moe.ts";
 
@@ -17,6 +18,7 @@ export const architectures: readonly Architecture[] = [
   mistral,
   llama,
   qwen2,
+  qwen2Moe,
   qwen3,
   qwen3Moe,
   olmoe,
