@@ -3,6 +3,7 @@ import { quote } from "../base/quote.ts";
 import type { Architecture, Model } from "./architecture.ts";
 import { Config } from "./config.ts";
 import { gemma3Text } from "./gemma3_text.ts";
+import { graniteMoe } from "./granitemoe.ts";
 import { llama } from "./llama.ts";
 import { mistral } from "./mistral.ts";
 import { mixtral } from "./mixtral.ts";
@@ -22,6 +23,7 @@ export const architectures: readonly Architecture[] = [
   qwen3,
   qwen3Moe,
   olmoe,
+  graniteMoe,
   gemma3Text,
 ];
 
