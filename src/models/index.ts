@@ -8,6 +8,7 @@ import { llama } from "./llama.ts";
 import { mistral } from "./mistral.ts";
 import { mixtral } from "./mixtral.ts";
 import { olmoe } from "./olmoe.ts";
+import { phiMoe } from "./phimoe.ts";
 import { qwen2 } from "./qwen2.ts";
 import { qwen2Moe } from "./qwen2_moe.ts";
 import { qwen3 } from "./qwen3.ts";
@@ -24,6 +25,7 @@ export const architectures: readonly Architecture[] = [
   qwen3Moe,
   olmoe,
   graniteMoe,
+  phiMoe,
   gemma3Text,
 ];
 
