@@ -4,6 +4,7 @@ import type { Architecture, Model } from "./architecture.ts";
 import { Config } from "./config.ts";
 import { gemma3Text } from "./gemma3_text.ts";
 import { graniteMoe } from "./granitemoe.ts";
+import { lfm2Moe } from "./lfm2_moe.ts";
 import { llama } from "./llama.ts";
 import { mistral } from "./mistral.ts";
 import { mixtral } from "./mixtral.ts";
@@ -26,6 +27,7 @@ export const architectures: readonly Architecture[] = [
   olmoe,
   graniteMoe,
   phiMoe,
+  lfm2Moe,
   gemma3Text,
 ];
 
