@@ -2,6 +2,7 @@ import { MixtabError } from "../base/errors.ts";
 import { quote } from "../base/quote.ts";
 import type { Architecture, Model } from "./architecture.ts";
 import { Config } from "./config.ts";
+import { ernie45Moe } from "./ernie4_5_moe.ts";
 import { gemma3Text } from "./gemma3_text.ts";
 import { graniteMoe } from "./granitemoe.ts";
 import { lfm2Moe } from "./lfm2_moe.ts";
@@ -28,6 +29,7 @@ export const architectures: readonly Architecture[] = [
   graniteMoe,
   phiMoe,
   lfm2Moe,
+  ernie45Moe,
   gemma3Text,
 ];
 
