@@ -4,6 +4,7 @@ import type { Architecture, Model } from "./architecture.ts";
 import { Config } from "./config.ts";
 import { ernie45Moe } from "./ernie4_5_moe.ts";
 import { gemma3Text } from "./gemma3_text.ts";
+import { gptOss } from "./gpt_oss.ts";
 import { graniteMoe } from "./granitemoe.ts";
 import { lfm2Moe } from "./lfm2_moe.ts";
 import { llama } from "./llama.ts";
@@ -27,6 +28,7 @@ export const architectures: readonly Architecture[] = [
   qwen3Moe,
   olmoe,
   graniteMoe,
+  gptOss,
   phiMoe,
   lfm2Moe,
   ernie45Moe,
