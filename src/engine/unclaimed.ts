@@ -5,7 +5,7 @@ import type { Model } from "../models/architecture.ts";
 
 /** Tensors that cannot change what a model of text says, by what they are. */
 const HARMLESS: readonly (readonly [kind: string, name: RegExp])[] = [
-  ["vision and audio", /(^|\.)(vision|visual|image|audio|multi_modal|mm|embed_vision|embed_audio)(_\w+)?\./],
+  ["vision and audio", /(^|\.)(vision|visual|image|audio|multi_modal|mm|embed_vision|embed_audio)(_\w+)?(\.|$)/],
   ["multi-token prediction", /(^|\.)mtp[._]/],
   ["rotary caches", /\.rotary_emb\.(inv_freq|cos_cached|sin_cached|original_inv_freq)$/],
   ["a head that config.json ties to the embedding", /(^|\.)lm_head\.(weight|scales|biases)$/],

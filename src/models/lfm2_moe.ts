@@ -12,9 +12,11 @@ import { plain, readShape, selfAttention, stack, vocabulary } from "./transforme
 export const lfm2Moe: Architecture = {
   modelType: "lfm2_moe",
   read(config) {
+    const read = readShape(config, { keyValueHeads: 8, positions: 128000, eps: 1e-5, ropeBase: 1e6, tied: true });
     const shape = {
-      ...readShape(config, { keyValueHeads: 8, positions: 128000, eps: 1e-5, ropeBase: 1e6, tied: true }),
+      ...read,
       eps: config.positive("norm_eps", 1e-5),
+      tied: config.flag("tie_embedding", read.tied),
     };
     const { width: D, headWidth: C, layers, eps } = shape;
     const kinds = config.layerTypes(layers, ["conv", "full_attention"]);

@@ -66,6 +66,8 @@ function scaledRope(rope: Config, scaled: Scaled): ScaledRope {
   const type = rope.json.rope_type ?? rope.json.type ?? "default";
   switch (type) {
     case "default":
+    // Has a position for each of time, height and width; for text they are the same.
+    case "mrope":
     // Stretches only contexts longer than max_position_embeddings, and mixtab takes none.
     case "dynamic":
       return { frequencies: inverseFrequencies(scaled.base, scaled.rotated), scale: 1 };

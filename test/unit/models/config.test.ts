@@ -141,6 +141,14 @@ test("the head is tied where config.json says so, or says nothing and the files 
   }
 });
 
+test("heads that are tied where config.json is silent, whatever the files have", () => {
+  for (const config of [gemma3, lfm2, ernie]) {
+    expect(keys(config)).not.toContain("lm_head");
+    expect(keys({ ...config, tie_word_embeddings: false })).toContain("lm_head");
+  }
+  expect(keys({ ...lfm2, tie_embedding: false })).toContain("lm_head");
+});
+
 test("experts are counted under either name", () => {
   const { num_local_experts: _, ...unnamed } = mixtral;
   for (const config of [

@@ -69,6 +69,7 @@ test.each([
 
 test("dynamic scaling stretches nothing up to max_position_embeddings, which is as far as we go", () => {
   expect(rope({ rope_scaling: { type: "dynamic", factor: 4 } })).toEqual(rope({}));
+  expect(rope({ rope_scaling: { type: "mrope", mrope_section: [4, 2, 2] } })).toEqual(rope({}));
 });
 
 test("YaRN's keys: the range may be unrounded, betas and the original context given", () => {
@@ -92,7 +93,7 @@ test("YaRN's growth of cos and sin: by factor, by both mscales, or as given", ()
   const scale = (keys: object) => rope({ rope_scaling: { ...YARN, ...keys } }).scale;
   expect(scale({})).toBeCloseTo(1.2079441542, 9);
   expect(scale({ mscale: 0.5, mscale_all_dim: 0.7 })).toBeCloseTo(0.963695662, 9);
-  expect(scale({ mscale: 0.707, mscale_all_dim: 0.707 })).toBe(1);
+  expect(scale({ mscale: 0.8, mscale_all_dim: 0.8 })).toBe(1);
   expect(scale({ mscale: 0.5 })).toBeCloseTo(1.2079441542, 9);
   expect(scale({ mscale: 0.5, mscale_all_dim: 0 })).toBeCloseTo(1.2079441542, 9);
   expect(scale({ attention_factor: 1.5, mscale: 0.5, mscale_all_dim: 0.7 })).toBe(1.5);
