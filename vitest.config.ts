@@ -15,6 +15,8 @@ export default defineConfig({
           include: ["test/gpu/**/*.test.ts"],
           testTimeout: 240_000,
           fileParallelism: false,
+          // Browsers read it as import.meta.env.MIXTAB_ALL.
+          env: process.env.MIXTAB_ALL ? { MIXTAB_ALL: process.env.MIXTAB_ALL } : {},
           browser: {
             enabled: true,
             headless: true,

@@ -1,21 +1,23 @@
-// y[t, h] = softmax(q[t, h]·k / divisor) v over the keys that token t sees. One workgroup per head
-// and 4 tokens, whose numbers lie side by side in a vec4. Keys come in blocks at absolute multiples
-// of 64 positions (0, 64, 128, …). Of each block, a lane scores one key, then sums columns of v
-// (online softmax: Milakov and Gimelshein 2018). A block in which a token sees no key leaves its
-// sums as they are, so that its bits do not depend on its neighbours.
+// y[t, h] = softmax(q[t, h]·k / divisor) v over the keys that token t sees and the head's sink. One
+// workgroup per head and 4 tokens, whose numbers lie side by side in a vec4. Keys come in blocks at
+// absolute multiples of 64 positions (0, 64, 128, …). Of each block, a lane scores one key, then
+// sums columns of v (online softmax: Milakov and Gimelshein 2018). A block in which a token sees no
+// key leaves its sums as they are, so that its bits do not depend on its neighbours.
 override heads: u32;       // H
 override kv_heads: u32;    // K
 override head_width: u32;  // C
 override ring: u32;
 override window: u32;      // 0: none
 override divisor: f32;     // sqrt(C) as a rule
+override has_sinks: bool;
 
 @group(1) @binding(0) var<storage, read> q: array<vec4<f32>>;     // [T, H * C / 4]
 @group(1) @binding(1) var<storage, read> keys: array<vec4<f32>>;  // [ring, K * C / 4]
 @group(1) @binding(2) var<storage, read> values: array<f32>;      // [ring, K * C]
-@group(1) @binding(3) var<storage, read_write> y: array<f32>;     // [T, H * C]
+@group(1) @binding(3) var<storage, read> sinks: array<f32>;       // [H], if has_sinks: a logit without a value
+@group(1) @binding(4) var<storage, read_write> y: array<f32>;     // [T, H * C]
 
-var<workgroup> query: array<vec4<f32>, head_width>;  // [4 tokens, C / 4]
+var<workgroup> query: array<vec4<f32>, 512>;         // [4 tokens, C / 4]
 var<workgroup> shares: array<vec4<f32>, 64>;         // by key of the block, for 4 tokens
 var<workgroup> scratch: array<vec4<f32>, 64>;
 
@@ -59,9 +61,13 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   for (var i = lane; i < head_width; i += 64u) {
     query[i] = q[(tokens[i / quads] * heads + head) * quads + i % quads];
   }
-  var sums = array<vec4<f32>, 4>();  // of columns lane, lane + 64, ..., for 4 tokens
+  var sums = array<vec4<f32>, 8>();  // of columns lane, lane + 64, ..., for 4 tokens
   var total = vec4(0.0);
   var largest = vec4(LOWEST);
+  if (has_sinks) {
+    largest = vec4(sinks[head]);
+    total = vec4(1.0);
+  }
   for (var block = first.x / 64u; block <= position.w / 64u; block++) {
     workgroupBarrier();
     let s = block * 64u + lane;
@@ -86,7 +92,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let share = select(vec4(0.0), exp(score - now), seen);
     shares[lane] = share;
     total = total * kept + sum_of(share, lane);
-    for (var i = 0u; i < 4u; i++) { sums[i] *= kept; }
+    for (var i = 0u; i * 64u < head_width; i++) { sums[i] *= kept; }
     for (var j = max(first.x, block * 64u); j <= min(position.w, block * 64u + 63u); j++) {
       let at = (j % ring * kv_heads + shared_head) * head_width;
       let part = shares[j % 64u];

@@ -5,9 +5,11 @@ override heads: u32;       // H
 override head_width: u32;  // C
 override window: u32;      // 0: none
 override splits: u32;
+override has_sinks: bool;
 
 @group(1) @binding(0) var<storage, read> partial: array<f32>;  // [H, splits, C + 2]: sum, largest, total
-@group(1) @binding(1) var<storage, read_write> y: array<f32>;  // [1, H * C]
+@group(1) @binding(1) var<storage, read> sinks: array<f32>;    // [H], if has_sinks: a logit without a value
+@group(1) @binding(2) var<storage, read_write> y: array<f32>;  // [1, H * C]
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
@@ -20,10 +22,12 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   let begin = group.x * splits * width;
 
   var largest = LOWEST;
+  if (has_sinks) { largest = sinks[group.x]; }
   for (var i = 0u; i < count; i++) { largest = max(largest, partial[begin + i * width + head_width]); }
   for (var c = lane; c < head_width; c += 64u) {
     var sum = 0.0;
     var total = 0.0;
+    if (has_sinks) { total = exp(sinks[group.x] - largest); }
     for (var i = 0u; i < count; i++) {
       let at = begin + i * width;
       let kept = exp(partial[at + head_width] - largest);

@@ -15,7 +15,7 @@ override splits: u32;      // the most splits that a window can touch
 @group(1) @binding(2) var<storage, read> values: array<f32>;         // [ring, K * C]
 @group(1) @binding(3) var<storage, read_write> partial: array<f32>;  // [H, splits, C + 2]: sum, largest, total
 
-var<workgroup> query: array<vec4<f32>, head_width / 4>;
+var<workgroup> query: array<vec4<f32>, 128>;
 var<workgroup> shares: array<f32, 64>;
 var<workgroup> scratch: array<f32, 64>;
 
@@ -53,8 +53,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   let split = first / 256u + group.y;
   if (split * 256u > position) { return; }
 
-  if (lane < quads) { query[lane] = q[head * quads + lane]; }
-  var sums = array<f32, 4>();  // of columns lane, lane + 64, ...
+  for (var i = lane; i < quads; i += 64u) { query[i] = q[head * quads + i]; }
+  var sums = array<f32, 8>();  // of columns lane, lane + 64, ...
   var total = 0.0;
   var largest = LOWEST;
   let begin = max(first, split * 256u);
@@ -76,7 +76,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let share = select(0.0, exp(score - now), seen);
     shares[lane] = share;
     total = total * kept + sum_of(share, lane);
-    for (var i = 0u; i < 4u; i++) { sums[i] *= kept; }
+    for (var i = 0u; i * 64u < head_width; i++) { sums[i] *= kept; }
     for (var j = max(begin, block * 64u); j <= min(end, block * 64u + 63u); j++) {
       let at = (j % ring * kv_heads + shared_head) * head_width;
       let part = shares[j % 64u];

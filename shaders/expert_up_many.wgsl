@@ -1,6 +1,6 @@
-// up[pair] = silu(w1 x[t]) * w3 x[t] of the pair's expert. Each workgroup computes 32 rows of a
-// tile of up to 32 pairs that share an expert; each lane computes 4 rows of 4 pairs. Every sum runs
-// over the columns in order, wherever in its tile a pair lies.
+// up[pair] = activation(w1 x[t], w3 x[t]) of the pair's expert. Each workgroup computes 32 rows of
+// a tile of up to 32 pairs that share an expert; each lane computes 4 rows of 4 pairs. Every sum
+// runs over the columns in order, wherever in its tile a pair lies.
 override columns: u32;  // D
 override height: u32;   // F
 override w1_bits: u32;
@@ -93,7 +93,7 @@ fn main(
   for (var j = 0u; j < 4u; j++) {
     let p = lane.y * 4u + j;
     if (p >= count) { return; }
-    let result = silu(gate[j]) * other[j];
+    let result = activate(gate[j], other[j]);
     for (var i = 0u; i < 4u; i++) {
       let row = first_row + lane.x * 4u + i;
       if (row < height) { up[members[p] * height + row] = result[i]; }

@@ -1,5 +1,5 @@
-// up[pair] = silu(w1 x) * w3 x of the pair's expert, for one token. Each workgroup computes 16 rows
-// of w1 and of w3 for one pair, in the way of `linear_one`.
+// up[pair] = activation(w1 x, w3 x) of the pair's expert, for one token. Each workgroup computes 16
+// rows of w1 and of w3 for one pair, in the way of `linear_one`.
 override columns: u32;  // D
 override height: u32;   // F
 override w1_bits: u32;
@@ -61,7 +61,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
     }
   }
   if (lane.x > 0u) { return; }
-  let result = silu(gates[at]) * ups[at];
+  let result = activate(gates[at], ups[at]);
   for (var i = 0u; i < 4u; i++) {
     if (first + i < height) { up[pair * height + first + i] = result[i]; }
   }

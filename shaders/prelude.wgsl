@@ -46,7 +46,3 @@ fn rows() -> u32 {
   if (last) { return step.samples; }
   return step.count;
 }
-
-fn silu(z: vec4<f32>) -> vec4<f32> {
-  return z / (1.0 + exp(min(-z, vec4(80.0))));
-}

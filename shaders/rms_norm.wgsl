@@ -1,12 +1,15 @@
 // y[t, h] = weight * x[t, h] / sqrt(mean(x[t, h]²) + eps). One workgroup per token t and run h of D
 // numbers, which is the whole row or one of its heads.
-override width: u32;
-override offset: u32;
-override eps: f32;
+struct Numbers {
+  width: u32,
+  offset: u32,
+  eps: f32,
+}
 
 @group(1) @binding(0) var<storage, read> x: array<f32>;        // [T, n * D]
 @group(1) @binding(1) var<storage, read> weight: array<f32>;   // [D], from word `offset` on
 @group(1) @binding(2) var<storage, read_write> y: array<f32>;  // [T, n * D]
+@group(1) @binding(3) var<uniform> numbers: Numbers;
 
 var<workgroup> partial: array<f32, 128>;
 
@@ -18,9 +21,9 @@ fn main(
 ) {
   let t = group.y;
   if (t >= rows()) { return; }
-  let begin = (t * groups.x + group.x) * width;
+  let begin = (t * groups.x + group.x) * numbers.width;
   var sum = 0.0;
-  for (var i = lane; i < width; i += 128u) {
+  for (var i = lane; i < numbers.width; i += 128u) {
     let value = x[begin + i];
     sum += value * value;
   }
@@ -30,8 +33,8 @@ fn main(
     if (lane < stride) { partial[lane] += partial[lane + stride]; }
   }
   workgroupBarrier();
-  let inverse = 1.0 / sqrt(partial[0] / f32(width) + eps);
-  for (var i = lane; i < width; i += 128u) {
-    y[begin + i] = weight[offset + i] * (x[begin + i] * inverse);
+  let inverse = 1.0 / sqrt(partial[0] / f32(numbers.width) + numbers.eps);
+  for (var i = lane; i < numbers.width; i += 128u) {
+    y[begin + i] = weight[numbers.offset + i] * (x[begin + i] * inverse);
   }
 }

@@ -1,12 +1,13 @@
-// chosen[t] = the A largest of logits[t], ties to the lowest id; weight[t] = softmax(logits[t]) at
-// these, divided by the sum of the chosen if `renormalise`. Then the pairs are sorted by expert
-// (counting sort, token order kept). One workgroup; each lane is first a token, then an expert.
-override renormalise: bool;
-override wanted: u32;  // the word of the report's sets where the layer's begins
+// chosen[t] = the A largest of keys[t], ties to the lowest id, with weights as weigh.wgsl says. Then
+// the pairs are sorted by expert (counting sort, token order kept). One workgroup; each lane is first
+// a token, then an expert.
 
 @group(0) @binding(1) var<storage, read_write> report: Report;
-@group(1) @binding(0) var<storage, read> logits: array<f32>;        // [T, E]
-@group(1) @binding(1) var<storage, read_write> routes: array<u32>;  // see routes.wgsl
+@group(1) @binding(0) var<storage, read> keys: array<f32>;          // [T, E]: the logits, or of `score`
+@group(1) @binding(1) var<storage, read> shares: array<f32>;        // [T, E]: of `score`, if rule is GIVEN
+@group(1) @binding(2) var<storage, read> own: array<f32>;           // [E]: a factor of each expert, if has_own
+@group(1) @binding(3) var<storage, read_write> routes: array<u32>;  // see routes.wgsl
+@group(1) @binding(4) var<uniform> numbers: Numbers;
 
 var<workgroup> stalled: u32;
 var<workgroup> pairs: array<atomic<u32>, 256>;   // of each expert
@@ -14,18 +15,18 @@ var<workgroup> begin: array<u32, 257>;           // of each expert, in `order`
 var<workgroup> first_tile: array<u32, 257>;
 var<workgroup> marked: array<atomic<u32>, 8>;    // bits per expert
 
-// The expert that comes next after (logit, id) when experts are ordered by falling logit, then by
-// rising id; for rank 0 the very first. If there is none, expert `rank` is taken: with NaN among
-// the logits no comparison holds, and so ids stay within bounds and the step comes to its end.
-fn next_best(row: u32, logit: f32, id: u32, rank: u32) -> u32 {
+// The expert that comes next after (key, id) when experts are ordered by falling key, then by rising
+// id; for rank 0 the very first. If there is none, expert `rank` is taken: with NaN among the keys no
+// comparison holds, and so ids stay within bounds and the step comes to its end.
+fn next_best(row: u32, key: f32, id: u32, rank: u32) -> u32 {
   var best = NONE;
   var most = LOWEST;
   for (var e = 0u; e < experts; e++) {
-    let l = logits[row + e];
-    let after = rank == 0u || l < logit || (l == logit && e > id);
-    if (after && (l > most || best == NONE)) {
+    let k = keys[row + e];
+    let after = rank == 0u || k < key || (k == key && e > id);
+    if (after && (k > most || best == NONE)) {
       best = e;
-      most = l;
+      most = k;
     }
   }
   return select(best, rank, best == NONE);
@@ -33,28 +34,37 @@ fn next_best(row: u32, logit: f32, id: u32, rank: u32) -> u32 {
 
 fn choose(t: u32) {
   let row = t * experts;
-  var logit = 0.0;
+  var key = 0.0;
   var id = 0u;
   var largest = 0.0;
   var kept = 0.0;
   for (var rank = 0u; rank < top; rank++) {
-    id = next_best(row, logit, id, rank);
-    logit = logits[row + id];
-    if (rank == 0u) { largest = logit; }
-    let power = exp(logit - largest);
-    kept += power;
+    id = next_best(row, key, id, rank);
+    key = keys[row + id];
+    if (rank == 0u) { largest = key; }
+    var part = 1.0;
+    if (rule == SOFTMAX) { part = exp(key - largest); }
+    if (rule == GIVEN) { part = shares[row + id]; }
+    if (rule == SPARSEMIXER) {
+      var sum = 0.0;
+      for (var e = 0u; e < experts; e++) { sum += near(keys[row + e], e, key, id); }
+      part = 1.0 / sum;
+    }
+    kept += part;
     routes[chosen_at(t * top + rank)] = id;
-    routes[weight_at(t * top + rank)] = bitcast<u32>(power);
+    routes[weight_at(t * top + rank)] = bitcast<u32>(part);
     atomicAdd(&pairs[id], 1u);
     if (t + step.marked >= step.count) { atomicOr(&marked[id / 32u], 1u << (id % 32u)); }
   }
-  if (!renormalise) {
+  if (rule == GIVEN && renormalise) { kept += numbers.epsilon; }
+  if (rule == SPARSEMIXER || (rule == GIVEN && !renormalise)) { kept = 1.0; }
+  if (rule == SOFTMAX && !renormalise) {
     kept = 0.0;
-    for (var e = 0u; e < experts; e++) { kept += exp(logits[row + e] - largest); }
+    for (var e = 0u; e < experts; e++) { kept += exp(keys[row + e] - largest); }
   }
   for (var rank = 0u; rank < top; rank++) {
     let at = weight_at(t * top + rank);
-    routes[at] = bitcast<u32>(bitcast<f32>(routes[at]) / kept);
+    routes[at] = bitcast<u32>(weighed(bitcast<f32>(routes[at]) / kept, routes[chosen_at(t * top + rank)]));
   }
 }
 
@@ -84,7 +94,7 @@ fn main(@builtin(local_invocation_index) lane: u32) {
   }
   workgroupBarrier();
 
-  if (lane < (experts + 31u) / 32u) { report.sets[wanted + lane] = atomicLoad(&marked[lane]); }
+  if (lane < (experts + 31u) / 32u) { report.sets[numbers.wanted + lane] = atomicLoad(&marked[lane]); }
   if (lane >= experts) { return; }
   routes[start_at(lane)] = begin[lane];
   routes[done_at(lane)] = 0u;

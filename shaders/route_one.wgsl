@@ -1,12 +1,13 @@
-// chosen = the A largest of logits, ties to the lowest id; weight = softmax(logits) at these,
-// divided by the sum of the chosen if `renormalise`. For one token, whose pairs need no sorting.
-// One workgroup; each lane is an expert, whose rank is the number of experts that come before it.
-override renormalise: bool;
-override wanted: u32;  // the word of the report's sets where the layer's begins
+// chosen = the A largest of keys, ties to the lowest id, with weights as weigh.wgsl says. For one
+// token, whose pairs need no sorting. One workgroup; each lane is an expert, whose rank is the number
+// of experts that come before it.
 
 @group(0) @binding(1) var<storage, read_write> report: Report;
-@group(1) @binding(0) var<storage, read> logits: array<f32>;        // [1, E]
-@group(1) @binding(1) var<storage, read_write> routes: array<u32>;  // see routes.wgsl
+@group(1) @binding(0) var<storage, read> keys: array<f32>;          // [1, E]: the logits, or of `score`
+@group(1) @binding(1) var<storage, read> shares: array<f32>;        // [1, E]: of `score`, if rule is GIVEN
+@group(1) @binding(2) var<storage, read> own: array<f32>;           // [E]: a factor of each expert, if has_own
+@group(1) @binding(3) var<storage, read_write> routes: array<u32>;  // see routes.wgsl
+@group(1) @binding(4) var<uniform> numbers: Numbers;
 
 var<workgroup> stalled: u32;
 var<workgroup> logit: array<f32, 256>;  // by expert
@@ -17,12 +18,12 @@ fn main(@builtin(local_invocation_index) lane: u32) {
   if (lane == 0u) { stalled = report.stall; }
   if (workgroupUniformLoad(&stalled) != NONE) { return; }
 
-  if (lane < experts) { logit[lane] = logits[lane]; }
+  if (lane < experts) { logit[lane] = keys[lane]; }
   workgroupBarrier();
   if (lane < experts) {
     var rank = 0u;
     for (var e = 0u; e < experts; e++) {
-      rank += u32(logit[e] > logit[lane] || (logit[e] == logit[lane] && e < lane));
+      rank += u32(comes_before(logit[e], e, logit[lane], lane));
     }
     if (rank < top) { chosen[rank] = lane; }
   }
@@ -41,17 +42,33 @@ fn main(@builtin(local_invocation_index) lane: u32) {
     for (var rank = 0u; rank < top; rank++) {
       if (chosen[rank] / 32u == lane) { bits |= 1u << (chosen[rank] % 32u); }
     }
-    report.sets[wanted + lane] = select(bits, 0u, step.marked == 0u);
+    report.sets[numbers.wanted + lane] = select(bits, 0u, step.marked == 0u);
   }
 
   if (lane >= top) { return; }
+  let id = chosen[lane];
   let largest = logit[chosen[0]];
-  var sum = 0.0;
-  if (renormalise) {
-    for (var rank = 0u; rank < top; rank++) { sum += exp(logit[chosen[rank]] - largest); }
+  var part = 1.0;
+  var sum = 1.0;
+  if (rule == GIVEN) {
+    part = shares[id];
+    if (renormalise) {
+      sum = 0.0;
+      for (var rank = 0u; rank < top; rank++) { sum += shares[chosen[rank]]; }
+      sum += numbers.epsilon;
+    }
+  } else if (rule == SPARSEMIXER) {
+    sum = 0.0;
+    for (var e = 0u; e < experts; e++) { sum += near(logit[e], e, logit[id], id); }
   } else {
-    for (var e = 0u; e < experts; e++) { sum += exp(logit[e] - largest); }
+    part = exp(logit[id] - largest);
+    sum = 0.0;
+    if (renormalise) {
+      for (var rank = 0u; rank < top; rank++) { sum += exp(logit[chosen[rank]] - largest); }
+    } else {
+      for (var e = 0u; e < experts; e++) { sum += exp(logit[e] - largest); }
+    }
   }
-  routes[chosen_at(lane)] = chosen[lane];
-  routes[weight_at(lane)] = bitcast<u32>(exp(logit[chosen[lane]] - largest) / sum);
+  routes[chosen_at(lane)] = id;
+  routes[weight_at(lane)] = bitcast<u32>(weighed(part / sum, id));
 }

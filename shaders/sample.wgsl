@@ -1,10 +1,13 @@
 // token = the largest logit (ties to the lowest id), or a draw from softmax(logits / temperature)
 // over those that topK and then topP keep. The thresholds are found digit by digit in keys that
 // sort like the logits (`key_of`). The draw walks the vocabulary in order. One workgroup.
-override vocabulary: u32;  // V
+struct Numbers {
+  vocabulary: u32,  // V
+}
 
 @group(0) @binding(1) var<storage, read_write> report: Report;
 @group(1) @binding(0) var<storage, read> logits: array<f32>;  // [T, V], or [1, V]
+@group(1) @binding(1) var<uniform> numbers: Numbers;
 
 const LANES = 256u;
 var<workgroup> stalled: u32;
@@ -54,7 +57,7 @@ fn search(enough: f32, least: u32, counting: bool, row: u32, largest: f32, lane:
   for (var turn = 0u; turn < 8u; turn++) {
     let shift = 28u - 4u * turn;
     var bins = array<vec4<f32>, 4>();  // by digit: the weight of all from found + (digit << shift) on
-    for (var id = lane; id < vocabulary; id += LANES) {
+    for (var id = lane; id < numbers.vocabulary; id += LANES) {
       let logit = logits[row + id];
       let key = key_of(logit);
       if (key < max(least, found)) { continue; }
@@ -81,11 +84,11 @@ fn search(enough: f32, least: u32, counting: bool, row: u32, largest: f32, lane:
 fn main(@builtin(local_invocation_index) lane: u32) {
   if (lane == 0u) { stalled = report.stall; }
   if (workgroupUniformLoad(&stalled) != NONE || step.samples == 0u) { return; }
-  let row = select((step.count - 1u) * vocabulary, 0u, last);
+  let row = select((step.count - 1u) * numbers.vocabulary, 0u, last);
 
   var best = 0u;
   var best_id = NONE;
-  for (var id = lane; id < vocabulary; id += LANES) {
+  for (var id = lane; id < numbers.vocabulary; id += LANES) {
     let logit = logits[row + id];
     if ((bitcast<u32>(logit) & 0x7f800000u) == 0x7f800000u) { atomicStore(&unsound, 1u); }
     let key = key_of(logit);
@@ -116,12 +119,12 @@ fn main(@builtin(local_invocation_index) lane: u32) {
   let largest = logits[row + top_id];
 
   var threshold = 0u;
-  if (step.top_k > 0u && step.top_k < vocabulary) {
+  if (step.top_k > 0u && step.top_k < numbers.vocabulary) {
     threshold = search(f32(step.top_k), 0u, true, row, largest, lane);
   }
   if (step.top_p < 1.0) {
     var mass = 0.0;
-    for (var id = lane; id < vocabulary; id += LANES) {
+    for (var id = lane; id < numbers.vocabulary; id += LANES) {
       let logit = logits[row + id];
       if (key_of(logit) >= threshold) { mass += weight_of(logit, largest); }
     }
@@ -129,8 +132,8 @@ fn main(@builtin(local_invocation_index) lane: u32) {
     threshold = max(threshold, min(search(enough, threshold, false, row, largest, lane), top_key));
   }
 
-  let run = (vocabulary + LANES - 1u) / LANES;
-  let end = min((lane + 1u) * run, vocabulary);
+  let run = (numbers.vocabulary + LANES - 1u) / LANES;
+  let end = min((lane + 1u) * run, numbers.vocabulary);
   var mass = 0.0;
   for (var id = lane * run; id < end; id++) {
     let logit = logits[row + id];

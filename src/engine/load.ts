@@ -5,7 +5,6 @@ import type { Mode } from "../experts/modes.ts";
 import { Pool } from "../experts/pool.ts";
 import { MOST_LAYERS_AHEAD } from "../experts/prefetch.ts";
 import { type Blueprint, buildLoaded, buildOnPaper, type RopeSpec } from "../layers/blueprint.ts";
-import type { CacheSpec } from "../layers/builder.ts";
 import { ropeTable } from "../layers/rope_table.ts";
 import type { Model } from "../models/architecture.ts";
 import { readModel } from "../models/index.ts";
@@ -119,16 +118,15 @@ export async function loadModel(
   });
   await library?.open();
 
-  /** A ring, with room beyond the window for a chunk and for going back. */
-  const ring = ({ width, window }: CacheSpec) =>
-    speaker.cache(Math.min((window ?? contextLength) + RING_SPARE, contextLength), width, window);
-  const [caches, states] = [blueprint.caches.map(ring), blueprint.states.map(ring)];
+  const ringOf = (window: number | null) => Math.min((window ?? contextLength) + RING_SPARE, contextLength);
+  const caches = blueprint.caches.map(({ width, window }) => speaker.cache(ringOf(window), width, window));
+  const histories = blueprint.histories.map(({ width, window }) => speaker.history(ringOf(window), width, window));
   const slots = library && (await makeSlots(speaker, library, options));
   const say = buildLoaded(model.build, checkpoint.has, blueprint, {
     weights,
     caches,
     ropes: blueprint.ropes.map((rope) => ropeWeight(speaker, rope, contextLength)),
-    states,
+    histories,
     experts: slots && library ? moeLayers(library, slots) : [],
   });
   const ahead = library && options.prefetch ? guessesThatFit(library.layers) : 0;
@@ -150,7 +148,7 @@ export async function loadModel(
     blueprint,
     repository,
     say,
-    caches: [...caches, ...states],
+    rings: [...caches, ...histories],
     pool,
     library,
     contextLength,

@@ -3,9 +3,13 @@ import type { Device } from "./device.ts";
 
 export type Access = "read" | "read_write";
 export type ConstantType = "u32" | "f32" | "bool";
+export type NumberType = "u32" | "f32";
 
-/** A shader and its interface, as data: the bindings of group 1 in order, and the overrides. */
-export interface Kernel<B extends string = string, C extends string = string> {
+/**
+ * A shader and its interface, as data: the bindings of group 1 in order, the overrides, and the
+ * numbers.
+ */
+export interface Kernel<B extends string = string, C extends string = string, N extends string = string> {
   /** The shader's stem. */
   readonly name: string;
   readonly source: string;
@@ -15,24 +19,51 @@ export interface Kernel<B extends string = string, C extends string = string> {
    */
   readonly state: Access;
   readonly bindings: Readonly<Record<B, Access>>;
+  /** Overrides: a pipeline is compiled for each set of their values. */
   readonly constants: Readonly<Record<C, ConstantType>>;
+  /**
+   * The members of the uniform struct `Numbers`, in its order. It is bound after `bindings`; a
+   * dispatch has values of its own for them, and needs no pipeline of its own. Empty: no struct.
+   */
+  readonly numbers: Readonly<Record<N, NumberType>>;
 }
 
 /**
  * Defines a kernel. `source`: the texts that are joined into the shader, as [prelude, routes, its
- * own]. Every kernel also takes `last`, an override that the prelude declares.
+ * own]. Every kernel also takes `last`, an override that the prelude declares. What does not change
+ * the loops, as sizes and layer numbers, belongs to `numbers`: compiling takes a tenth of a second
+ * or more for each pipeline.
  */
-export function defineKernel<const B extends string, const C extends string>(definition: {
+export function defineKernel<
+  const B extends string,
+  const C extends string = never,
+  const N extends string = never,
+>(definition: {
   readonly name: string;
   readonly source: readonly string[];
   readonly state?: Access;
   readonly bindings: Readonly<Record<B, Access>>;
-  readonly constants: Readonly<Record<C, ConstantType>>;
-}): Kernel<B, C | "last"> {
+  readonly constants?: Readonly<Record<C, ConstantType>>;
+  readonly numbers?: Readonly<Record<N, NumberType>>;
+}): Kernel<B, C | "last", N> {
   const { name, source, state = "read", bindings } = definition;
   const constants = { last: "bool", ...definition.constants } as Record<C | "last", ConstantType>;
-  return { name, source: source.join("\n"), state, bindings, constants };
+  const numbers = { ...definition.numbers } as Record<N, NumberType>;
+  return { name, source: source.join("\n"), state, bindings, constants, numbers };
 }
+
+/** The bytes of a kernel's `Numbers`, of the values that a dispatch gives. */
+export function encodeNumbers({ numbers }: Kernel, given: Readonly<Record<string, number>>): ArrayBuffer {
+  const words = new DataView(new ArrayBuffer(4 * Object.keys(numbers).length));
+  for (const [index, [name, type]] of Object.entries(numbers).entries()) {
+    const value = defined(given[name], name);
+    if (type === "u32") words.setUint32(4 * index, value, true);
+    else words.setFloat32(4 * index, value, true);
+  }
+  return words.buffer;
+}
+
+export const takesNumbers = ({ numbers }: Kernel): boolean => Object.keys(numbers).length > 0;
 
 /** The pipelines of a device: one per kernel and constants, made on first use. */
 export class Pipelines {
@@ -64,15 +95,17 @@ export class Pipelines {
     return new Set([...this.modules.keys()].map((kernel) => kernel.name));
   }
 
-  get(kernel: Kernel, constants: Readonly<Record<string, number>>): GPUComputePipeline {
-    const key = [kernel.name, ...Object.keys(kernel.constants).map((name) => constants[name] ?? 0)].join(" ");
+  /** `given` may name more than the kernel's constants. */
+  get(kernel: Kernel, given: Readonly<Record<string, number>>): GPUComputePipeline {
+    const constants = Object.fromEntries(Object.keys(kernel.constants).map((name) => [name, given[name] ?? 0]));
+    const key = [kernel.name, ...Object.values(constants)].join(" ");
     const known = this.pipelines.get(key);
     if (known) return known;
     const { gpu } = this.device;
     const pipeline = gpu.createComputePipeline({
       label: kernel.name,
       layout: gpu.createPipelineLayout({ bindGroupLayouts: [this.stateLayouts[kernel.state], this.layout(kernel)] }),
-      compute: { module: this.module(kernel), entryPoint: "main", constants: { last: 0, ...constants } },
+      compute: { module: this.module(kernel), entryPoint: "main", constants },
     });
     this.pipelines.set(key, pipeline);
     return pipeline;
@@ -80,15 +113,13 @@ export class Pipelines {
 
   /** The layout of a kernel's group 1. */
   layout(kernel: Kernel): GPUBindGroupLayout {
-    const key = Object.values(kernel.bindings).join(" ");
+    const types = Object.values(kernel.bindings).map((access) => (access === "read" ? "read-only-storage" : "storage"));
+    const all: GPUBufferBindingType[] = takesNumbers(kernel) ? [...types, "uniform"] : types;
+    const key = all.join(" ");
     const known = this.layouts.get(key);
     if (known) return known;
     const layout = this.device.gpu.createBindGroupLayout({
-      entries: Object.values(kernel.bindings).map((access, binding) => ({
-        binding,
-        visibility: GPUShaderStage.COMPUTE,
-        buffer: { type: access === "read" ? "read-only-storage" : "storage" },
-      })),
+      entries: all.map((type, binding) => ({ binding, visibility: GPUShaderStage.COMPUTE, buffer: { type } })),
     });
     this.layouts.set(key, layout);
     return layout;

@@ -1,7 +1,8 @@
 import { assert, defined } from "../base/assert.ts";
 import type { Arena } from "./arena.ts";
 import type { Device } from "./device.ts";
-import type { Access, Kernel, Pipelines } from "./kernel.ts";
+import { type Access, encodeNumbers, type Kernel, type Pipelines, takesNumbers } from "./kernel.ts";
+import type { Numbers } from "./numbers.ts";
 
 /** WebGPU's limit for each dimension of a dispatch. */
 const MAX_GROUPS = 65_535;
@@ -27,7 +28,8 @@ export type Operand = Memory | GPUBuffer | Place;
 
 interface Recorded {
   readonly kernel: Kernel;
-  readonly constants: Readonly<Record<string, number>>;
+  /** The values of the kernel's overrides and numbers. */
+  readonly given: Readonly<Record<string, number>>;
   readonly operands: Readonly<Record<string, Operand>>;
   readonly x: number;
   readonly y: number;
@@ -63,9 +65,9 @@ export class Recording {
    * Records a dispatch. `groups`: workgroups in x and y, enough for a full bucket; in a shorter
    * step those that have no row return early.
    */
-  dispatch<B extends string, C extends string>(
-    kernel: Kernel<B, C>,
-    constants: Readonly<Record<Exclude<C, "last">, number>> & { readonly last?: number },
+  dispatch<B extends string, C extends string, N extends string>(
+    kernel: Kernel<B, C, N>,
+    given: Readonly<Record<Exclude<C, "last"> | N, number>> & { readonly last?: number },
     operands: Readonly<Record<B, Operand>>,
     groups: readonly [x: number, y: number],
   ): void {
@@ -74,7 +76,7 @@ export class Recording {
       x >= 1 && y >= 1 && x <= MAX_GROUPS && y <= MAX_GROUPS,
       `a grid of ${x} by ${y} workgroups can be dispatched`,
     );
-    this.dispatches.push({ kernel, constants, operands, x, y });
+    this.dispatches.push({ kernel, given, operands, x, y });
     for (const operand of Object.values<Operand>(operands)) this.hold(operand);
   }
 
@@ -109,7 +111,7 @@ export class Recording {
    * holds those that live across a cut, and serves the plans of one chunk, of which only one is in
    * the middle of a step at any time.
    */
-  link(device: Device, pipelines: Pipelines, shared: Arena, own: Arena): Dispatch[] {
+  link(device: Device, pipelines: Pipelines, numbers: Numbers, shared: Arena, own: Arena): Dispatch[] {
     const leases = { shared: shared.lease(), own: own.lease() };
     const lives = (memory: Memory) => {
       const [first, last] = [this.firstUse.get(memory)!, this.lastUse.get(memory)!];
@@ -120,7 +122,7 @@ export class Recording {
     const places = new Map<Memory, GPUBuffer>();
     const ending: Memory[][] = this.dispatches.map(() => []);
     for (const [memory, index] of this.lastUse) ending[index]!.push(memory);
-    return this.dispatches.map(({ kernel, constants, operands, x, y }, index) => {
+    return this.dispatches.map(({ kernel, given, operands, x, y }, index) => {
       const bound = Object.keys(kernel.bindings).map((name) => {
         const operand = defined(operands[name], `${kernel.name}'s ${name}`);
         if (!(operand instanceof Memory)) return operand;
@@ -129,17 +131,17 @@ export class Recording {
         return buffer;
       });
       for (const memory of ending[index]!) lives(memory).give(defined(places.get(memory), "the place of what ends"));
-      const bind = () =>
-        device.gpu.createBindGroup({
+      const uniform = takesNumbers(kernel) ? [numbers.place(encodeNumbers(kernel, given))] : [];
+      const bind = () => {
+        const buffers = bound.map((operand) => ({ buffer: "place" in operand ? operand.place() : operand }));
+        return device.gpu.createBindGroup({
           label: kernel.name,
           layout: pipelines.layout(kernel),
-          entries: bound.map((operand, binding) => ({
-            binding,
-            resource: { buffer: "place" in operand ? operand.place() : operand },
-          })),
+          entries: [...buffers, ...uniform].map((resource, binding) => ({ binding, resource })),
         });
+      };
       const rebind = bound.some((operand) => "place" in operand) ? bind : null;
-      return { pipeline: pipelines.get(kernel, constants), state: kernel.state, operands: bind(), rebind, x, y };
+      return { pipeline: pipelines.get(kernel, given), state: kernel.state, operands: bind(), rebind, x, y };
     });
   }
 }

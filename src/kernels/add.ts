@@ -6,5 +6,5 @@ export const add = defineKernel({
   name: "add",
   source: [prelude, source],
   bindings: { a: "read", b: "read", y: "read_write" },
-  constants: { width: "u32" },
+  numbers: { width: "u32" },
 });

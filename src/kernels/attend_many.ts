@@ -5,6 +5,14 @@ import { defineKernel } from "../gpu/kernel.ts";
 export const attendMany = defineKernel({
   name: "attend_many",
   source: [prelude, source],
-  bindings: { q: "read", keys: "read", values: "read", y: "read_write" },
-  constants: { heads: "u32", kv_heads: "u32", head_width: "u32", ring: "u32", window: "u32", divisor: "f32" },
+  bindings: { q: "read", keys: "read", values: "read", sinks: "read", y: "read_write" },
+  constants: {
+    heads: "u32",
+    kv_heads: "u32",
+    head_width: "u32",
+    ring: "u32",
+    window: "u32",
+    divisor: "f32",
+    has_sinks: "bool",
+  },
 });

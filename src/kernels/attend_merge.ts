@@ -5,6 +5,6 @@ import { defineKernel } from "../gpu/kernel.ts";
 export const attendMerge = defineKernel({
   name: "attend_merge",
   source: [prelude, source],
-  bindings: { partial: "read", y: "read_write" },
-  constants: { heads: "u32", head_width: "u32", window: "u32", splits: "u32" },
+  bindings: { partial: "read", sinks: "read", y: "read_write" },
+  constants: { heads: "u32", head_width: "u32", window: "u32", splits: "u32", has_sinks: "bool" },
 });

@@ -7,5 +7,6 @@ export const combine = defineKernel({
   name: "combine",
   source: [prelude, routes, source],
   bindings: { x: "read", routes: "read", y: "read_write" },
-  constants: { experts: "u32", top: "u32", width: "u32" },
+  constants: { experts: "u32", top: "u32" },
+  numbers: { width: "u32" },
 });

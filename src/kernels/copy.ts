@@ -6,5 +6,5 @@ export const copy = defineKernel({
   name: "copy",
   source: [prelude, source],
   bindings: { x: "read", y: "read_write" },
-  constants: { width: "u32", offset: "u32" },
+  numbers: { width: "u32", offset: "u32" },
 });

@@ -1,14 +1,16 @@
+import activation from "../../shaders/activation.wgsl?raw";
 import decode from "../../shaders/decode.wgsl?raw";
 import source from "../../shaders/expert_up_many.wgsl?raw";
 import pages from "../../shaders/pages.wgsl?raw";
 import prelude from "../../shaders/prelude.wgsl?raw";
 import routes from "../../shaders/routes.wgsl?raw";
 import { defineKernel } from "../gpu/kernel.ts";
+import { ACTIVATION_CONSTANTS } from "./activation.ts";
 import { matrixConstants } from "./decode.ts";
 
 export const expertUpMany = defineKernel({
   name: "expert_up_many",
-  source: [prelude, decode, routes, pages, source],
+  source: [prelude, decode, activation, routes, pages, source],
   bindings: {
     page_0: "read",
     page_1: "read",
@@ -18,5 +20,12 @@ export const expertUpMany = defineKernel({
     x: "read",
     up: "read_write",
   },
-  constants: { experts: "u32", top: "u32", height: "u32", ...matrixConstants("w1"), ...matrixConstants("w3") },
+  constants: {
+    experts: "u32",
+    top: "u32",
+    height: "u32",
+    ...ACTIVATION_CONSTANTS,
+    ...matrixConstants("w1"),
+    ...matrixConstants("w3"),
+  },
 });

@@ -6,6 +6,7 @@ export const guess = defineKernel({
   name: "guess",
   source: [prelude, source],
   state: "read_write",
-  bindings: { logits: "read" },
-  constants: { experts: "u32", top: "u32", guessed: "u32" },
+  bindings: { keys: "read" },
+  constants: { experts: "u32", top: "u32" },
+  numbers: { guessed: "u32" },
 });

@@ -6,5 +6,5 @@ export const kvWrite = defineKernel({
   name: "kv_write",
   source: [prelude, source],
   bindings: { k: "read", v: "read", keys: "read_write", values: "read_write" },
-  constants: { width: "u32", ring: "u32" },
+  numbers: { width: "u32", ring: "u32" },
 });

@@ -6,5 +6,5 @@ export const lastRow = defineKernel({
   name: "last_row",
   source: [prelude, source],
   bindings: { x: "read", y: "read_write" },
-  constants: { width: "u32" },
+  numbers: { width: "u32" },
 });

@@ -8,5 +8,6 @@ export const resolve = defineKernel({
   source: [prelude, routes, source],
   state: "read_write",
   bindings: { directory: "read", routes: "read_write" },
-  constants: { experts: "u32", top: "u32", layer: "u32", layers: "u32", stride: "u32" },
+  constants: { experts: "u32", top: "u32" },
+  numbers: { layer: "u32", layers: "u32", stride: "u32" },
 });

@@ -6,5 +6,5 @@ export const rope = defineKernel({
   name: "rope",
   source: [prelude, source],
   bindings: { x: "read", table: "read", y: "read_write" },
-  constants: { width: "u32", head_width: "u32", offset: "u32" },
+  numbers: { width: "u32", head_width: "u32", turned: "u32", offset: "u32", step: "u32", apart: "u32" },
 });

@@ -7,5 +7,5 @@ export const sample = defineKernel({
   source: [prelude, source],
   state: "read_write",
   bindings: { logits: "read" },
-  constants: { vocabulary: "u32" },
+  numbers: { vocabulary: "u32" },
 });

@@ -1,7 +1,7 @@
 import { assert, defined } from "../base/assert.ts";
 import type { PublishedName } from "../base/published_name.ts";
-import type { Cache, MoeLayer, Weight } from "../ops/ops.ts";
-import type { Builder, CacheSpec, ExpertsSpec, Speech, StateSpec, WeightSpec } from "./builder.ts";
+import type { Cache, History, MoeLayer, Weight } from "../ops/ops.ts";
+import type { Builder, CacheSpec, ExpertsSpec, HistorySpec, Speech, WeightSpec } from "./builder.ts";
 
 export interface RopeSpec {
   readonly frequencies: Float32Array;
@@ -14,7 +14,7 @@ export interface Blueprint {
   readonly caches: readonly CacheSpec[];
   /** The inverse frequencies of each rope table. */
   readonly ropes: readonly RopeSpec[];
-  readonly states: readonly StateSpec[];
+  readonly histories: readonly HistorySpec[];
   /** By MoE layer. */
   readonly experts: readonly ExpertsSpec[];
 }
@@ -24,7 +24,7 @@ export interface Parts {
   readonly weights: readonly Weight[];
   readonly caches: readonly Cache[];
   readonly ropes: readonly Weight[];
-  readonly states: readonly Cache[];
+  readonly histories: readonly History[];
   readonly experts: readonly MoeLayer[];
 }
 
@@ -38,7 +38,7 @@ export function buildOnPaper(build: Build, has: Builder["has"]): Blueprint {
   const weights: WeightSpec[] = [];
   const caches: CacheSpec[] = [];
   const ropes: RopeSpec[] = [];
-  const states: StateSpec[] = [];
+  const histories: HistorySpec[] = [];
   const experts: ExpertsSpec[] = [];
   const put = <S, T extends object>(list: S[], spec: S): T => {
     list.push(spec);
@@ -49,11 +49,11 @@ export function buildOnPaper(build: Build, has: Builder["has"]): Blueprint {
     weight: (spec) => put(weights, spec),
     cache: (spec) => put(caches, spec),
     rope: (frequencies, scale) => put(ropes, { frequencies, scale }),
-    state: (spec) => put(states, spec),
+    history: (spec) => put(histories, spec),
     experts: (spec) => put(experts, spec),
   });
   assert(new Set(weights.map(weightKey)).size === weights.length, "each weight is declared once");
-  return { weights, caches, ropes, states, experts };
+  return { weights, caches, ropes, histories, experts };
 }
 
 /**
@@ -63,7 +63,7 @@ export function buildOnPaper(build: Build, has: Builder["has"]): Blueprint {
 export function buildLoaded(build: Build, has: Builder["has"], { weights: specs }: Blueprint, parts: Parts): Speech {
   const [weights, caches] = [inOrder(parts.weights), inOrder(parts.caches)];
   const [ropes, experts] = [inOrder(parts.ropes), inOrder(parts.experts)];
-  const states = inOrder(parts.states);
+  const histories = inOrder(parts.histories);
   const wanted = inOrder(specs.map(weightKey));
   const speech = build({
     has,
@@ -73,11 +73,11 @@ export function buildLoaded(build: Build, has: Builder["has"], { weights: specs 
     },
     cache: caches.next,
     rope: ropes.next,
-    state: states.next,
+    history: histories.next,
     experts: experts.next,
   });
   assert(
-    [weights, caches, ropes, states, experts].every(({ left }) => left() === 0),
+    [weights, caches, ropes, histories, experts].every(({ left }) => left() === 0),
     ALIKE,
   );
   return speech;

@@ -5,7 +5,7 @@
  */
 import type { PublishedName } from "../base/published_name.ts";
 import type { Role } from "../base/role.ts";
-import type { Activation, Cache, MoeLayer, Ops, Tensor, Weight } from "../ops/ops.ts";
+import type { Activation, Cache, History, MoeLayer, Ops, Tensor, Weight } from "../ops/ops.ts";
 
 /** A part of a model with its weights bound: [T, in] -> [T, out]. */
 export type Layer = (ops: Ops, x: Tensor) => Tensor;
@@ -38,8 +38,8 @@ export interface CacheSpec {
   readonly window: number | null;
 }
 
-/** The last rows of a convolution's input. */
-export interface StateSpec {
+/** The last rows of what a layer convolves. */
+export interface HistorySpec {
   readonly width: number;
   /** n: how many rows the convolution sees. */
   readonly window: number;
@@ -69,7 +69,7 @@ export interface Builder {
   /** The table of `Ops.rope` for these θ_i, i < R / 2; cos and sin times `scale`. */
   rope(frequencies: Float32Array, scale: number): Weight;
   /** What `Ops.convolve` keeps. */
-  state(spec: StateSpec): Cache;
+  history(spec: HistorySpec): History;
   /** The experts of one layer; MoE layers are counted in order of appearance. */
   experts(spec: ExpertsSpec): MoeLayer;
 }

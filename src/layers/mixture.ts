@@ -1,4 +1,4 @@
-import type { Activation, MoeLayer, Ops, RoutingRule, Tensor } from "../ops/ops.ts";
+import type { Activation, MoeLayer, Ops, RoutingRule, Scores, Tensor } from "../ops/ops.ts";
 import type { Builder, Layer } from "./builder.ts";
 import { feedForwardLinear, linear, type MakeLinear, type Names, sum } from "./linear.ts";
 
@@ -60,7 +60,7 @@ export const weighed =
     ops.gate(gate(ops, x), f(ops, x), SIGMOID);
 
 /** Softmax over all logits; of the variants the others say only what differs. */
-export const SOFTMAX: Extract<RoutingRule, { kind: "scores" }> = {
+export const SOFTMAX: Scores = {
   kind: "scores",
   score: "softmax",
   choiceBias: null,

@@ -11,10 +11,10 @@ const TIMES: Activation = { kind: "identity" };
 export function shortConvolution(m: Builder, prefix: string, width: number, n: number): Layer {
   const [b, c, u] = [0, 1, 2].map((index) => thirdOf(m, `${prefix}.in_proj`, width, index));
   const w = m.weight({ names: [{ module: `${prefix}.conv` }], shape: [width, n], role: "norm" });
-  const state = m.state({ width, window: n });
+  const history = m.history({ width, window: n });
   const out = linear(m, `${prefix}.out_proj`, [width, width]);
   return (ops, x) => {
-    const kept = ops.convolve(ops.gate(b!(ops, x), u!(ops, x), TIMES), w, state);
+    const kept = ops.convolve(ops.gate(b!(ops, x), u!(ops, x), TIMES), w, history);
     return out(ops, ops.gate(c!(ops, x), kept, TIMES));
   };
 }

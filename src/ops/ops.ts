@@ -17,8 +17,8 @@ export const MAX_CHUNK = 256;
 /** Words of expert sets that a report has room for: 125 layers of 256 experts, without guesses. */
 export const MOST_SET_WORDS = 1004;
 
-/** Widest attention head the kernels take; any multiple of 8 up to it. */
-export const MAX_HEAD_WIDTH = 256;
+/** Widest attention head the kernels take; any multiple of 4 up to it. */
+export const MAX_HEAD_WIDTH = 512;
 
 declare const tensorBrand: unique symbol;
 /**
@@ -45,6 +45,16 @@ export interface Cache {
   readonly width: number;
   /** A query at t sees the keys s with t - window < s <= t; null: all s <= t. */
   readonly window: number | null;
+}
+
+/**
+ * The rows of an activation at past positions, a ring like a cache's. A token at t sees the rows s
+ * with t - window < s <= t.
+ */
+export interface History {
+  readonly ring: number;
+  readonly width: number;
+  readonly window: number;
 }
 
 /**
@@ -91,18 +101,58 @@ export interface MoeLayer {
   readonly slots: Slots;
 }
 
-/** The function of the gate in activation(gate) * up. */
+/** y = f(gate, up), elementwise. */
 export type Activation =
-  /** silu(z) = z / (1 + exp(-z)), which makes a SwiGLU. (Shazeer 2020) */
-  { readonly kind: "silu" };
+  /** silu(gate) * up, silu(z) = z / (1 + exp(-z)): a SwiGLU. (Shazeer 2020) */
+  | { readonly kind: "silu" }
+  /**
+   * gelu(gate) * up, gelu(z) = z / 2 * (1 + tanh(sqrt(2 / π) (z + 0.044715 z³))). (Hendrycks and
+   * Gimpel 2016)
+   */
+  | { readonly kind: "gelu" }
+  /** sigmoid(gate) * up: how much of a shared expert counts. (Qwen 2024) */
+  | { readonly kind: "sigmoid" }
+  /** gate * up. */
+  | { readonly kind: "identity" }
+  /**
+   * (u + 1) * g * sigmoid(alpha g), where g = min(gate, limit) and u = up, held within ± limit.
+   * (OpenAI 2025, gpt-oss)
+   */
+  | { readonly kind: "clampedSwiglu"; readonly alpha: number; readonly limit: number };
 
 /** How a router's logits become experts and their weights; ties go to the lowest id. */
-export type RoutingRule =
+export type RoutingRule = Scores | Sparsemixer;
+
+/**
+ * p = score(logits). Each token goes to the A experts with the largest p + choiceBias, or the
+ * largest logits if there is neither bias nor groups. An expert's weight is p, divided by
+ * `renormalise` + the sum of the chosen ones' unless it is null, times `scale`, times its
+ * expertScale. (Jiang et al. 2024; DeepSeek-AI 2024)
+ */
+export interface Scores {
+  readonly kind: "scores";
+  readonly score: "softmax" | "sigmoid";
+  /** [1, E] f32. */
+  readonly choiceBias: Weight | null;
   /**
-   * The A experts with the largest logits. The weight of each is its softmax over all logits,
-   * divided by the sum of the chosen ones' if `renormalise`. (Jiang et al. 2024)
+   * `count` groups of E / count neighbours; one is worth the sum of its two largest. Only experts
+   * of the `best` groups may be chosen.
    */
-  { readonly kind: "softmax"; readonly renormalise: boolean };
+  readonly groups: { readonly count: number; readonly best: number } | null;
+  readonly renormalise: number | null;
+  readonly scale: number;
+  /** [1, E] f32. */
+  readonly expertScale: Weight | null;
+}
+
+/**
+ * A times, the best expert not yet taken. Its weight is its softmax over those not yet taken whose
+ * logit s has (best - s) / max(|s|, best) <= 2 * jitter. (Liu et al. 2024, GRIN)
+ */
+export interface Sparsemixer {
+  readonly kind: "sparsemixer";
+  readonly jitter: number;
+}
 
 declare const routesBrand: unique symbol;
 /** Which A of E experts serve each token of the step, best first, and with what weights. */
@@ -121,6 +171,16 @@ export interface Attention {
   readonly headWidth: number;
   /** What q·k is divided by; sqrt(C) as a rule. */
   readonly divisor: number;
+  /** [1, H] f32: in each head's softmax one more logit, which has no value. (Xiao et al. 2023) */
+  readonly sinks: Weight | null;
+}
+
+/** Which channels of a head turn together. */
+export interface Rotation {
+  /** C. */
+  readonly headWidth: number;
+  /** halves: (i, i + R/2), as in transformers; adjacent: (2i, 2i + 1), as in Su et al. 2021. */
+  readonly pairs: "halves" | "adjacent";
 }
 
 /**
@@ -140,18 +200,37 @@ export interface Ops {
   /** y[t] = w x[t]. w [out, in] in any encoding. */
   linear(x: Tensor, w: Weight): Tensor;
   /**
-   * Rotates each head of x [T, heads * C] by its token's position; pairs (i, i + C/2).
-   * table [positions, C] f32: row p is cos(p θ_i), i < C/2, then sin(p θ_i).
-   * (Su et al. 2021; pairing of transformers)
+   * y[t] = w * (x[t] - mean(x[t])) / sqrt(var(x[t]) + eps) + bias. w and bias [D] f32. (Ba et al.
+   * 2016)
    */
-  rope(x: Tensor, table: Weight): Tensor;
+  layerNorm(x: Tensor, w: Weight, bias: Weight, eps: number): Tensor;
+  /** y[t] = x[t] + bias. bias [1, D] f32. */
+  addRow(x: Tensor, bias: Weight): Tensor;
+  /** y = factor * x. */
+  scale(x: Tensor, factor: number): Tensor;
+  /** y = cap * tanh(x / cap). (Gemma Team 2024) */
+  softcap(x: Tensor, cap: number): Tensor;
+  /**
+   * Rotates the first R channels of each head of x [T, heads * C] by its token's position; the
+   * others pass. table [positions, R] f32: row p is cos(p θ_i), i < R/2, then sin(p θ_i). (Su et
+   * al. 2021)
+   */
+  rope(x: Tensor, table: Weight, by: Rotation): Tensor;
+  /**
+   * A causal convolution of each channel over its last n tokens: y[t, c] = Σ_j w[c, j] x[t - n + 1
+   * + j, c], with zeros before position 0. w [D, n] f32; x's rows are written to `history`, whose
+   * width is D and whose window is n.
+   */
+  convolve(x: Tensor, w: Weight, history: History): Tensor;
   /**
    * Writes k and v of the step's tokens to the cache, then y = softmax(q·k / divisor) v, causal,
-   * over the cache's window. q [T, H * C], k and v [T, K * C]; query head h reads key/value head
-   * floor(h K / H).
+   * over the cache's window and the sinks. q [T, H * C], k and v [T, K * C]; query head h reads
+   * key/value head floor(h K / H).
    */
   attend(q: Tensor, k: Tensor, v: Tensor, over: Attention): Tensor;
-  /** y = activation(gate) * up, elementwise. */
+  /**
+   * y = activation(gate, up). Each number of gate [T, D / n] serves n neighbours of up [T, D].
+   */
   gate(gate: Tensor, up: Tensor, activation: Activation): Tensor;
   /** y = a + b, into a new tensor. */
   add(a: Tensor, b: Tensor): Tensor;
@@ -163,7 +242,7 @@ export interface Ops {
   route(logits: Tensor, top: number, rule: RoutingRule): Routes;
   /**
    * y[t] = Σ_r weight[t, r] * expert[t, r](x[t]) in rank order, where
-   * expert(x) = w2(activation(w1 x) * w3 x). If an expert is not resident, the step stalls here:
+   * expert(x) = w2 activation(w1 x, w3 x). If an expert is not resident, the step stalls here:
    * see {@link Report}.
    */
   experts(x: Tensor, routes: Routes, layer: MoeLayer): Tensor;
@@ -321,6 +400,7 @@ export interface Speaker {
   /** Writes `bytes` at `offset` (both multiples of 4) of a weight's buffer. */
   write(weight: Weight, offset: number, bytes: Uint8Array<ArrayBuffer>): void;
   cache(ring: number, width: number, window: number | null): Cache;
+  history(ring: number, width: number, window: number): History;
   /** `experts`: E of each MoE layer. */
   slots(count: number, bytes: number, experts: readonly number[]): Slots;
   /**

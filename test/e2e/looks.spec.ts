@@ -1,4 +1,4 @@
-import { expect, test, WEIGHTS } from "./page.ts";
+import { EITHER, expect, test, WEIGHTS } from "./page.ts";
 
 const SIZES = [
   { width: 1280, height: 800 },
@@ -25,7 +25,7 @@ test("by day and by night, wide and narrow, nothing sticks out and Send stays in
   };
 
   const slow = site.rule({ path: WEIGHTS, bytesPerSecond: 60_000 });
-  await open("?temperature=0&max-tokens=100&budget=1MB");
+  await open(`${EITHER}&max-tokens=100&budget=1MB`);
   await expect(chat.progress).toHaveAttribute("aria-valuetext", /Loading .* from network/);
   await pictures("1-loading");
   slow();

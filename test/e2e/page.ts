@@ -14,6 +14,9 @@ export const WEIGHTS_BYTES = 3_009_763;
 /** The demo's query for greedy answers, and on the CPU speaker where the GPU is not what is tested: its shaders take seconds to compile here. */
 export const CPU = "?temperature=0&device=cpu";
 
+/** The same for what holds on either device: `npm run test:all` tries it on the GPU. */
+export const EITHER = process.env.MIXTAB_ALL ? "?temperature=0" : CPU;
+
 type Recorded = {
   readonly [Name in keyof ChatEvents]: { readonly name: Name; readonly detail: ChatEvents[Name] };
 }[keyof ChatEvents];

@@ -222,6 +222,10 @@ export class FakeSpeaker implements Speaker {
     assert(offset + bytes.length <= matrix.end, "bytes of a weight lie within it");
   }
 
+  history(ring: number, width: number, window: number) {
+    return { ring, width, window };
+  }
+
   cache(ring: number, width: number, window: number | null) {
     return { ring, width, window };
   }

@@ -7,7 +7,7 @@ import { loadModel } from "../../src/engine/load.ts";
 import { Session } from "../../src/engine/session.ts";
 import { Pool } from "../../src/experts/pool.ts";
 import { runStep } from "../../src/experts/step.ts";
-import { SILU } from "../../src/layers/mixture.ts";
+import { SILU, SOFTMAX } from "../../src/layers/mixture.ts";
 import type { Sampling, Speaker } from "../../src/ops/ops.ts";
 import { givenFiles } from "../../src/source/given_files.ts";
 import type { Source } from "../../src/source/source.ts";
@@ -164,7 +164,7 @@ export function testAtenia(platform: Platform, tolerance: number): void {
       1,
       (ops) => {
         const one = ops.embed(x);
-        const routes = ops.route(ops.linear(one, router), top, { kind: "softmax", renormalise: true });
+        const routes = ops.route(ops.linear(one, router), top, { ...SOFTMAX, renormalise: 0 });
         ops.tap("y", ops.experts(one, routes, layer));
       },
       { taps: "all" },

@@ -13,8 +13,8 @@ import {
   layVector,
   type Matrix,
 } from "../../src/base/matrix.ts";
+import { SILU, SOFTMAX } from "../../src/layers/mixture.ts";
 import {
-  type Activation,
   type Attention,
   type Bucket,
   type Cache,
@@ -23,6 +23,7 @@ import {
   type MoeLayer,
   NONE,
   type Ops,
+  type Rotation,
   type RoutingRule,
   type Sampling,
   type Slots,
@@ -288,9 +289,7 @@ const sampled = (ops: Ops, logits: Tensor): null => {
   return null;
 };
 const q4 = affine(4, 32, "f16");
-const SILU: Activation = { kind: "silu" };
-const SHARES: RoutingRule = { kind: "softmax", renormalise: false };
-const RENORMALISED: RoutingRule = { kind: "softmax", renormalise: true };
+const RENORMALISED: RoutingRule = { ...SOFTMAX, renormalise: 0 };
 
 /** A mixture of experts, as in `layers/mixture.ts`. */
 const moe =
@@ -299,11 +298,15 @@ const moe =
     ops.experts(x, ops.route(ops.linear(x, router), layer.top, rule), layer);
 
 /** What heads of width C attend to, in a cache. */
-const over = (cache: Cache, headWidth: number, divisor = Math.sqrt(headWidth)): Attention => ({
+const over = (cache: Cache, headWidth: number, more: Partial<Attention> = {}): Attention => ({
   cache,
   headWidth,
-  divisor,
+  divisor: Math.sqrt(headWidth),
+  sinks: null,
+  ...more,
 });
+
+const halves = (headWidth: number): Rotation => ({ headWidth, pairs: "halves" });
 
 export const OP_TABLE: readonly OpCase[] = [
   ...ENCODINGS.map((encoding) =>
@@ -329,8 +332,10 @@ export const OP_TABLE: readonly OpCase[] = [
   line("linear, more columns than a pass", [activation(320), weight(20, 320, affine(8, 64, "bf16"))], (ops, x, w) =>
     ops.linear(x, w),
   ),
-  line("rope, two heads", [activation(2 * 8), weight(16, 8)], (ops, x, table) => ops.rope(x, table), { position: 5 }),
-  line("rope, a wide head", [activation(250), weight(9, 250)], (ops, x, table) => ops.rope(x, table)),
+  line("rope, two heads", [activation(2 * 8), weight(16, 8)], (ops, x, table) => ops.rope(x, table, halves(8)), {
+    position: 5,
+  }),
+  line("rope, a wide head", [activation(250), weight(9, 250)], (ops, x, table) => ops.rope(x, table, halves(250))),
   line(
     "attend, a head for each",
     [activation(24), activation(24), activation(24), cache(16, 24)],
@@ -371,7 +376,7 @@ export const OP_TABLE: readonly OpCase[] = [
   line(
     "attend, another divisor than sqrt(C)",
     [activation(4 * 16, 3), activation(2 * 16, 3), activation(2 * 16), cache(64, 2 * 16)],
-    (ops, q, k, v, c) => ops.attend(q, k, v, over(c, 16, 7.3)),
+    (ops, q, k, v, c) => ops.attend(q, k, v, over(c, 16, { divisor: 7.3 })),
     { steps: [16, 3] },
   ),
   line("gate, silu", [activation(77, 9), activation(77)], (ops, gate, up) => ops.gate(gate, up, SILU)),
@@ -397,7 +402,7 @@ export const OP_TABLE: readonly OpCase[] = [
   line(
     "moe, weights not renormalised, all experts",
     [activation(32), weight(3, 32), experts(3, 3, [32, 32], [q4, q4, q4])],
-    moe(SHARES),
+    moe(SOFTMAX),
   ),
   line(
     "moe, many experts, several tiles of one",

@@ -1,21 +1,34 @@
 /**
  * `npm test`: finds or installs a Chromium, then runs lint and types, Vitest (Node and Chromium),
- * the builds, and Playwright. Its last line counts the tests of both runners.
+ * the builds, and Playwright. Shaders run on one core for the most part, so they have a lane of
+ * their own beside all the rest; what it prints comes last. The last line counts the tests of all.
+ * `--all` (`npm run test:all`): with what takes too long for every change.
  */
-import { spawnSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { spawn, spawnSync } from "node:child_process";
+import { mkdtempSync, openSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { findChromium } from "./chromium.mjs";
 
 const results = mkdtempSync(join(tmpdir(), "mixtab-test-"));
-const vitestResults = join(results, "vitest.json");
-const playwrightResults = join(results, "playwright.json");
+const report = (name) => join(results, `${name}.json`);
 
 /** Runs a command to its end and returns whether it succeeded. */
 function run(command, args, env = {}) {
   console.log(`\n$ ${command} ${args.join(" ")}`);
   return spawnSync(command, args, { stdio: "inherit", env: { ...process.env, ...env } }).status === 0;
+}
+
+/** As `run`, but side by side with others; what the command prints is printed at its end if `quiet`. */
+async function start(command, args, { env = {}, quiet = false } = {}) {
+  const title = `\n$ ${command} ${args.join(" ")}`;
+  const log = join(results, "quiet.log");
+  const out = quiet ? openSync(log, "w") : "inherit";
+  if (!quiet) console.log(title);
+  const child = spawn(command, args, { stdio: ["ignore", out, out], env: { ...process.env, ...env } });
+  const status = await new Promise((resolve) => child.on("error", () => resolve(1)).on("close", resolve));
+  if (quiet) console.log(`${title}\n${readFileSync(log, "utf8")}`);
+  return status === 0;
 }
 
 /** Installs Playwright's own Chromium if it may be downloaded, else the system's package. */
@@ -28,30 +41,42 @@ function installChromium() {
   throw new Error("No Chromium could be installed. Install one and set CHROME_PATH to its executable.");
 }
 
-/** Reads the counts of a JSON report. A runner that wrote no report counts as one failure. */
-function count(path, read) {
+/** The counts of a runner's JSON report. A runner that wrote no report counts as one failure. */
+function count(name, read) {
   try {
-    return read(JSON.parse(readFileSync(path, "utf8")));
+    return read(JSON.parse(readFileSync(report(name), "utf8")));
   } catch {
     return { passed: 0, failed: 1 };
   }
 }
 
-if (!findChromium()) installChromium();
+const ofVitest = (found) => ({ passed: found.numPassedTests, failed: found.numFailedTests });
+const ofPlaywright = ({ stats }) => ({ passed: stats.expected + stats.flaky, failed: stats.unexpected });
 
-const reporters = ["--reporter=default", "--reporter=json", `--outputFile.json=${vitestResults}`];
-const steps = [
-  run("npm", ["run", "--silent", "lint"]),
-  run("npx", ["vitest", "run", ...reporters]),
-  run("npm", ["run", "--silent", "build"]),
-  run("npx", ["playwright", "test", "--reporter=list,json"], { PLAYWRIGHT_JSON_OUTPUT_NAME: playwrightResults }),
+/** Vitest's arguments for one of its projects. */
+const vitest = (project) => [
+  ...["vitest", "run", "--project", project],
+  ...["--reporter=default", "--reporter=json", `--outputFile.json=${report(project)}`],
 ];
 
-const vitest = count(vitestResults, (report) => ({ passed: report.numPassedTests, failed: report.numFailedTests }));
-const playwright = count(playwrightResults, ({ stats }) => ({
-  passed: stats.expected + stats.flaky,
-  failed: stats.unexpected,
-}));
+if (process.argv.includes("--all")) process.env.MIXTAB_ALL = "1";
+if (!findChromium()) installChromium();
+
+/** All but the shaders, one after the other. */
+async function theRest() {
+  return [
+    await start("npm", ["run", "--silent", "lint"]),
+    await start("npx", vitest("node")),
+    await start("npm", ["run", "--silent", "build"]),
+    await start("npx", ["playwright", "test", "--reporter=list,json"], {
+      env: { PLAYWRIGHT_JSON_OUTPUT_NAME: report("page") },
+    }),
+  ];
+}
+
+const lanes = await Promise.all([theRest(), start("npx", vitest("gpu"), { quiet: true })]);
+const counts = [count("node", ofVitest), count("gpu", ofVitest), count("page", ofPlaywright)];
+const total = (of) => counts.reduce((sum, each) => sum + each[of], 0);
 rmSync(results, { recursive: true });
-console.log(`\n${vitest.passed + playwright.passed} passed, ${vitest.failed + playwright.failed} failed`);
-process.exitCode = steps.every(Boolean) ? 0 : 1;
+console.log(`\n${total("passed")} passed, ${total("failed")} failed`);
+process.exitCode = lanes.flat().every(Boolean) ? 0 : 1;

@@ -5,9 +5,10 @@ import { type Blueprint, buildOnPaper, weightKey } from "../../src/layers/bluepr
 import type { Builder, Speech } from "../../src/layers/builder.ts";
 import { type BlockParts, decoder } from "../../src/layers/decoder.ts";
 import { chain, linear, router } from "../../src/layers/linear.ts";
-import { mixture, SILU, swiglu } from "../../src/layers/mixture.ts";
+import { mixture, SILU, SOFTMAX, swiglu } from "../../src/layers/mixture.ts";
 import { rmsNorm } from "../../src/layers/norm.ts";
 import { inverseFrequencies } from "../../src/layers/rope_table.ts";
+import { rotation } from "../../src/layers/rotation.ts";
 import { expertsUnder } from "../../src/models/expert_names.ts";
 import type { RoutingRule, Sampling, Speaker } from "../../src/ops/ops.ts";
 import { type ComputedTensor, computedSource } from "./computed_source.ts";
@@ -26,17 +27,19 @@ export const LAYERS: readonly {
   readonly F: number;
   readonly sparse: { readonly E: number; readonly A: number; readonly rule: RoutingRule } | null;
 }[] = [
-  { window: 6, K: 1, base: 1e4, F: 24, sparse: { E: 5, A: 2, rule: { kind: "softmax", renormalise: true } } },
+  { window: 6, K: 1, base: 1e4, F: 24, sparse: { E: 5, A: 2, rule: { ...SOFTMAX, renormalise: 0 } } },
   { window: null, K: 2, base: 1e6, F: 32, sparse: null },
-  { window: 9, K: 2, base: 1e4, F: 40, sparse: { E: 3, A: 1, rule: { kind: "softmax", renormalise: false } } },
-  { window: null, K: 1, base: 1e6, F: 8, sparse: { E: 40, A: 3, rule: { kind: "softmax", renormalise: true } } },
+  { window: 9, K: 2, base: 1e4, F: 40, sparse: { E: 3, A: 1, rule: SOFTMAX } },
+  { window: null, K: 1, base: 1e6, F: 8, sparse: { E: 40, A: 3, rule: { ...SOFTMAX, renormalise: 0 } } },
 ];
 
 function build(m: Builder): Speech {
-  const tables = new Map([1e4, 1e6].map((base) => [base, m.rope(inverseFrequencies(base, C))]));
+  const turns = new Map(
+    [1e4, 1e6].map((base) => [base, rotation(m, { frequencies: inverseFrequencies(base, C), scale: 1 }, C, "halves")]),
+  );
   const embedding = m.weight({ names: [{ module: "embedding" }], shape: [V, D], role: "embedding" });
   const blocks = LAYERS.map(({ window, K, base, F, sparse }, l): BlockParts => {
-    const turn = (ops: Parameters<Speech>[0], x: Parameters<typeof ops.rope>[0]) => ops.rope(x, tables.get(base)!);
+    const turn = turns.get(base)!;
     return {
       attentionNorm: rmsNorm(m, `${l}.norm`, D, EPS),
       attention: attention({
@@ -44,8 +47,7 @@ function build(m: Builder): Speech {
         k: chain(linear(m, `${l}.k`, [K * C, D]), turn),
         v: linear(m, `${l}.v`, [K * C, D]),
         o: linear(m, `${l}.o`, [D, H * C]),
-        cache: m.cache({ width: K * C, window }),
-        headWidth: C,
+        over: { cache: m.cache({ width: K * C, window }), headWidth: C, divisor: Math.sqrt(C), sinks: null },
       }),
       ffnNorm: rmsNorm(m, `${l}.ffn_norm`, D, EPS),
       ...(sparse

@@ -3,14 +3,29 @@
 import type { Activation } from "../ops.ts";
 
 /** An activation as a function. */
-export function activate(activation: Activation): (z: number) => number {
+export function activate(activation: Activation): (gate: number, up: number) => number {
   switch (activation.kind) {
     case "silu":
-      return (z) => z / (1 + Math.exp(-z));
+      return (gate, up) => (gate / (1 + Math.exp(-gate))) * up;
+    case "gelu":
+      return (gate, up) => (gate / 2) * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (gate + 0.044715 * gate ** 3))) * up;
+    case "sigmoid":
+      return (gate, up) => sigmoid(gate) * up;
+    case "identity":
+      return (gate, up) => gate * up;
+    case "clampedSwiglu": {
+      const { alpha, limit } = activation;
+      return (gate, up) => {
+        const g = Math.min(gate, limit);
+        return (Math.max(-limit, Math.min(up, limit)) + 1) * g * sigmoid(alpha * g);
+      };
+    }
     default:
-      return activation.kind satisfies never;
+      return activation satisfies never;
   }
 }
+
+export const sigmoid = (z: number): number => 1 / (1 + Math.exp(-z));
 
 /**
  * y[t] = matrix x[t] for each of `rows` rows of x and y; matrix [height, columns] row-major. A row of
@@ -56,8 +71,8 @@ export function softmax(values: Float64Array): Float64Array {
 }
 
 /** The indices of the `count` largest values, best first; ties to the lowest index. */
-export function topOf(values: Float32Array, count: number): number[] {
-  return Array.from(values.keys())
+export function topOf(values: ArrayLike<number>, count: number): number[] {
+  return Array.from({ length: values.length }, (_, index) => index)
     .sort((a, b) => values[b]! - values[a]! || a - b)
     .slice(0, count);
 }

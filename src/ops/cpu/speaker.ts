@@ -1,7 +1,7 @@
 import { NONE, type Speaker } from "../ops.ts";
 import { makePlan } from "./plan.ts";
 import { type CpuSlots, makeSlots } from "./slots.ts";
-import type { CpuCache, CpuWeight, State } from "./tensors.ts";
+import type { CpuCache, CpuHistory, CpuWeight, State } from "./tensors.ts";
 import { CpuRecorder } from "./verbs.ts";
 
 /**
@@ -37,6 +37,11 @@ export function cpuSpeaker(): Speaker {
       held.caches += 8 * ring * width;
       const numbers = ring * width;
       return { ring, width, window, keys: new Float32Array(numbers), values: new Float32Array(numbers) };
+    },
+
+    history(ring, width, window): CpuHistory {
+      held.caches += 4 * ring * width;
+      return { ring, width, window, rows: new Float32Array(ring * width) };
     },
 
     slots(count, bytes, experts) {

@@ -1,6 +1,6 @@
 /** What the verbs of the CPU work on: plain arrays. */
 import { decodeMatrix } from "../../format/mlx_affine.ts";
-import type { Cache, Guess, Step, Tensor, Weight } from "../ops.ts";
+import type { Cache, Guess, History, Step, Tensor, Weight } from "../ops.ts";
 
 export interface CpuTensor extends Tensor {
   readonly data: Float32Array;
@@ -16,6 +16,11 @@ export interface CpuCache extends Cache {
   /** [ring, width], like `values`. */
   readonly keys: Float32Array;
   readonly values: Float32Array;
+}
+
+export interface CpuHistory extends History {
+  /** [ring, width]. */
+  readonly rows: Float32Array;
 }
 
 /** What outlives a step: the stall word, the last sampled id, the sets of the report. */

@@ -8,22 +8,34 @@ import { hasBit, setBit, wordsOf } from "../../base/bits.ts";
 import {
   type Activation,
   type Attention,
+  type History,
   type Mark,
   type MoeLayer,
   NONE,
   type Ops,
   type RecordOptions,
+  type Rotation,
   type Routes,
   type RoutingRule,
+  type Scores,
+  type Sparsemixer,
   type Step,
   type Taps,
   type Tensor,
   type Weight,
 } from "../ops.ts";
-import { activate, multiply, softmax, topOf } from "./arithmetic.ts";
+import { activate, multiply, sigmoid, softmax, topOf } from "./arithmetic.ts";
 import { draw } from "./sampling.ts";
 import type { CpuSlots } from "./slots.ts";
-import { type CpuCache, type CpuTensor, floats, type Instruction, numbersOf, type State } from "./tensors.ts";
+import {
+  type CpuCache,
+  type CpuHistory,
+  type CpuTensor,
+  floats,
+  type Instruction,
+  numbersOf,
+  type State,
+} from "./tensors.ts";
 
 /** The routes of a step, by pair = t * A + rank. */
 interface CpuRoutes extends Routes {
@@ -98,21 +110,78 @@ export class CpuRecorder implements Ops {
     return y;
   }
 
-  rope(x: Tensor, table: Weight): Tensor {
+  layerNorm(x: Tensor, w: Weight, bias: Weight, eps: number): Tensor {
+    assert(w.matrix.columns === x.width && bias.matrix.columns === x.width, `a norm of rows of ${x.width}`);
+    return this.each(x, x.width, (row, output) => {
+      const [scale, shift] = [numbersOf(w), numbersOf(bias)];
+      const mean = row.reduce((sum, value) => sum + value, 0) / row.length;
+      const variance = row.reduce((sum, value) => sum + (value - mean) ** 2, 0) / row.length;
+      const inverse = 1 / Math.sqrt(variance + eps);
+      for (let i = 0; i < row.length; i++) output[i] = scale[i]! * ((row[i]! - mean) * inverse) + shift[i]!;
+    });
+  }
+
+  addRow(x: Tensor, bias: Weight): Tensor {
+    assert(bias.matrix.columns === x.width, `a bias of ${bias.matrix.columns} meets rows of ${x.width}`);
+    return this.each(x, x.width, (row, output) => {
+      const numbers = numbersOf(bias);
+      for (let i = 0; i < row.length; i++) output[i] = row[i]! + numbers[i]!;
+    });
+  }
+
+  scale(x: Tensor, factor: number): Tensor {
+    return this.each(x, x.width, (row, output) => {
+      for (let i = 0; i < row.length; i++) output[i] = factor * row[i]!;
+    });
+  }
+
+  softcap(x: Tensor, cap: number): Tensor {
+    return this.each(x, x.width, (row, output) => {
+      for (let i = 0; i < row.length; i++) output[i] = cap * Math.tanh(row[i]! / cap);
+    });
+  }
+
+  rope(x: Tensor, table: Weight, { headWidth, pairs }: Rotation): Tensor {
     const width = table.matrix.columns;
     const half = width / 2;
+    assert(x.width % headWidth === 0 && width <= headWidth, `${width} channels of heads of ${headWidth} turn`);
+    const [step, apart] = pairs === "halves" ? [1, half] : [2, 1];
     return this.each(x, x.width, (input, output, position) => {
       const row = numbersOf(table).subarray(position * width, (position + 1) * width);
-      for (let head = 0; head < input.length; head += width)
+      output.set(input);
+      for (let head = 0; head < input.length; head += headWidth)
         for (let i = 0; i < half; i++) {
-          const [a, b, cos, sin] = [input[head + i]!, input[head + half + i]!, row[i]!, row[half + i]!];
-          output[head + i] = a * cos - b * sin;
-          output[head + half + i] = b * cos + a * sin;
+          const first = head + step * i;
+          const [a, b, cos, sin] = [input[first]!, input[first + apart]!, row[i]!, row[half + i]!];
+          output[first] = a * cos - b * sin;
+          output[first + apart] = b * cos + a * sin;
         }
     });
   }
 
-  attend(q: Tensor, k: Tensor, v: Tensor, { cache, headWidth, divisor }: Attention): Tensor {
+  convolve(x: Tensor, w: Weight, history: History): Tensor {
+    const { ring, width, window, rows: kept } = history as CpuHistory;
+    const { rows, columns: n } = w.matrix;
+    assert(
+      x.rows === "tokens" && x.width === width && rows === width && window === n,
+      "the history fits the convolution",
+    );
+    this.push(({ count, position }) => {
+      for (let t = 0; t < count; t++) kept.set(rowOf(x, t), ((position + t) % ring) * width);
+    });
+    return this.each(x, width, (_input, output, position) => {
+      const taps = numbersOf(w);
+      const first = Math.max(0, position - n + 1);
+      for (let c = 0; c < width; c++) {
+        let sum = 0;
+        for (let p = first; p <= position; p++)
+          sum += taps[c * n + n - 1 - position + p]! * kept[(p % ring) * width + c]!;
+        output[c] = sum;
+      }
+    });
+  }
+
+  attend(q: Tensor, k: Tensor, v: Tensor, { cache, headWidth, divisor, sinks }: Attention): Tensor {
     const { ring, width, window, keys, values } = cache as CpuCache;
     const group = q.width / width;
     this.push(({ position, count }) => {
@@ -129,7 +198,8 @@ export class CpuRecorder implements Ops {
         const begin = head * headWidth;
         const shared = Math.floor(head / group) * headWidth;
         const rowOf = (s: number) => (s % ring) * width + shared;
-        const scores = new Float64Array(position - first + 1);
+        const scores = new Float64Array(position - first + 1 + Number(sinks !== null));
+        if (sinks) scores[position - first + 1] = numbersOf(sinks)[head]!;
         for (let s = first; s <= position; s++) {
           let dot = 0;
           for (let i = 0, at = rowOf(s); i < headWidth; i++) dot += query[begin + i]! * keys[at + i]!;
@@ -146,9 +216,11 @@ export class CpuRecorder implements Ops {
 
   gate(gate: Tensor, up: Tensor, activation: Activation): Tensor {
     const act = activate(activation);
-    return this.each(gate, gate.width, (input, output, _position, t) => {
-      const other = rowOf(up, t);
-      for (let i = 0; i < input.length; i++) output[i] = act(input[i]!) * other[i]!;
+    const run = up.width / gate.width;
+    assert(Number.isInteger(run), `${gate.width} gates serve ${up.width} numbers evenly`);
+    return this.each(up, up.width, (other, output, _position, t) => {
+      const input = rowOf(gate, t);
+      for (let i = 0; i < other.length; i++) output[i] = act(input[Math.floor(i / run)]!, other[i]!);
     });
   }
 
@@ -234,7 +306,7 @@ export class CpuRecorder implements Ops {
         const input = rowOf(x, Math.floor(pair / top));
         multiply(w1, input, hidden, 1);
         multiply(w3, input, up, 1);
-        for (let i = 0; i < hidden.length; i++) hidden[i] = act(hidden[i]!) * up[i]!;
+        for (let i = 0; i < hidden.length; i++) hidden[i] = act(hidden[i]!, up[i]!);
         multiply(w2, hidden, pairs.subarray(pair * x.width, (pair + 1) * x.width), 1);
       }
     }, true);
@@ -325,20 +397,57 @@ const rowsIn = ({ count, sample }: Step, x: Tensor): number => (x.rows === "toke
 
 const rowOf = (x: Tensor, t: number): Float32Array => floats(x).subarray(t * x.width, (t + 1) * x.width);
 
+type Choose = (logits: Float32Array) => { readonly expert: number; readonly weight: number }[];
+
 /** What a rule makes of one token's logits: experts, best first, and their weights. */
-function chooseBy(
-  rule: RoutingRule,
-  top: number,
-): (logits: Float32Array) => { readonly expert: number; readonly weight: number }[] {
+function chooseBy(rule: RoutingRule, top: number): Choose {
   switch (rule.kind) {
-    case "softmax":
-      return (logits) => {
-        const best = topOf(logits, top);
-        const shares = softmax(Float64Array.from(logits));
-        const sum = rule.renormalise ? best.reduce((total, e) => total + shares[e]!, 0) : 1;
-        return best.map((expert) => ({ expert, weight: shares[expert]! / sum }));
-      };
+    case "scores":
+      return chooseByScores(rule, top);
+    case "sparsemixer":
+      return chooseSparsely(rule, top);
     default:
-      return rule.kind satisfies never;
+      return rule satisfies never;
   }
+}
+
+function chooseByScores(rule: Scores, top: number): Choose {
+  const { score, choiceBias, groups, renormalise, scale, expertScale } = rule;
+  return (logits) => {
+    const scores = score === "softmax" ? softmax(Float64Array.from(logits)) : Float64Array.from(logits, sigmoid);
+    const bias = choiceBias && numbersOf(choiceBias);
+    // Chosen by f32 numbers, as on the GPU.
+    const biased = bias || groups ? Float32Array.from(scores, (p, e) => p + (bias?.[e] ?? 0)) : logits;
+    const best = topOf(groups ? withinGroups(biased, groups) : biased, top);
+    const sum = renormalise === null ? 1 : best.reduce((total, e) => total + scores[e]!, renormalise);
+    const own = expertScale && numbersOf(expertScale);
+    return best.map((expert) => ({ expert, weight: (scores[expert]! / sum) * scale * (own?.[expert] ?? 1) }));
+  };
+}
+
+/** The values, with -Infinity outside the best groups. */
+function withinGroups(values: Float32Array, { count, best }: NonNullable<Scores["groups"]>): Float32Array {
+  const size = values.length / count;
+  assert(Number.isInteger(size) && size >= 2, `${values.length} experts are ${count} groups`);
+  const worth = Float32Array.from({ length: count }, (_, group) => {
+    const members = values.slice(group * size, (group + 1) * size);
+    const [first, second] = topOf(members, 2);
+    return members[first!]! + members[second!]!;
+  });
+  const kept = new Set(topOf(worth, best));
+  return values.map((value, e) => (kept.has(Math.floor(e / size)) ? value : Number.NEGATIVE_INFINITY));
+}
+
+function chooseSparsely({ jitter }: Sparsemixer, top: number): Choose {
+  return (logits) => {
+    const taken = new Set<number>();
+    return topOf(logits, top).map((expert) => {
+      const best = logits[expert]!;
+      let sum = 0;
+      for (const [e, s] of logits.entries())
+        if (!taken.has(e) && best - s <= 2 * jitter * Math.max(Math.abs(s), best)) sum += Math.exp(s - best);
+      taken.add(expert);
+      return { expert, weight: 1 / sum };
+    });
+  };
 }

@@ -6,9 +6,12 @@ import type { Shared } from "./shared.ts";
 import type { GpuRecorder } from "./verbs.ts";
 
 /** A plan that replays the recorded dispatches. */
-export function makePlan({ device, pipelines, arena, lasting, rebinds, runner }: Shared, recorder: GpuRecorder): Plan {
+export function makePlan(
+  { device, pipelines, numbers, arena, lasting, rebinds, runner }: Shared,
+  recorder: GpuRecorder,
+): Plan {
   const { form, bucket, chunk, routed, resolves, combines, sampleAt, kept, setWords, recording } = recorder;
-  const dispatches = recording.link(device, pipelines, arena, lasting(chunk).arena);
+  const dispatches = recording.link(device, pipelines, numbers, arena, lasting(chunk).arena);
   const used = stateBytes(setWords);
   let rows = 0;
   rebinds.add(() => {

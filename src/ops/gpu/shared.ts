@@ -1,6 +1,7 @@
 import { Arena } from "../../gpu/arena.ts";
 import type { Device } from "../../gpu/device.ts";
 import { Pipelines } from "../../gpu/kernel.ts";
+import { Numbers } from "../../gpu/numbers.ts";
 import { Runner } from "../../gpu/runner.ts";
 import { routesLayout } from "../../kernels/routes.ts";
 
@@ -8,6 +9,7 @@ import { routesLayout } from "../../kernels/routes.ts";
 export interface Shared {
   readonly device: Device;
   readonly pipelines: Pipelines;
+  readonly numbers: Numbers;
   /** The memory of activations that live between two cuts only. */
   readonly arena: Arena;
   readonly runner: Runner;
@@ -57,6 +59,7 @@ export function share(device: Device, count: (bytes: number) => void): Shared {
   return {
     device,
     pipelines,
+    numbers: new Numbers(device),
     arena: new Arena(device),
     runner: new Runner(device, pipelines),
     lasting,

@@ -3,7 +3,7 @@ import type { Speaker } from "../ops.ts";
 import { makePlan } from "./plan.ts";
 import { share } from "./shared.ts";
 import { type GpuSlots, makeSlots } from "./slots.ts";
-import { bufferOf, type GpuCache, type GpuWeight } from "./tensors.ts";
+import { bufferOf, type GpuCache, type GpuHistory, type GpuWeight } from "./tensors.ts";
 import { GpuRecorder } from "./verbs.ts";
 
 /** A speaker on the GPU. */
@@ -64,6 +64,12 @@ function speak(device: Device): GpuSpeaker {
       return { ring, width, window, keys, values };
     },
 
+    history(ring, width, window): GpuHistory {
+      const rows = device.buffer("a history of rows", 4 * ring * width, storage);
+      held.caches += rows.size;
+      return { ring, width, window, rows };
+    },
+
     slots(count, bytes, experts) {
       const slots = makeSlots(device, { count, bytes, experts }, () => {
         for (const rebind of shared.rebinds) rebind();
@@ -81,7 +87,11 @@ function speak(device: Device): GpuSpeaker {
     memory() {
       const { extra, ...beside } = held;
       const slots = pools.reduce((sum, { directory, pageBytes }) => sum + directory.size + pageBytes, 0);
-      return { ...beside, slots, arena: shared.arena.bytes + shared.lastingBytes + shared.runner.bytes + extra };
+      return {
+        ...beside,
+        slots,
+        arena: shared.arena.bytes + shared.lastingBytes + shared.runner.bytes + shared.numbers.bytes + extra,
+      };
     },
 
     close: () => device.close(),

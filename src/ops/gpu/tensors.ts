@@ -1,6 +1,6 @@
 /** What the verbs of the GPU work on: buffers, and activations that have none yet. */
 import type { Memory } from "../../gpu/recording.ts";
-import type { Cache, Routes, Tensor, Weight } from "../ops.ts";
+import type { Cache, History, Routes, Tensor, Weight } from "../ops.ts";
 
 export interface GpuTensor extends Tensor {
   readonly memory: Memory;
@@ -13,6 +13,10 @@ export interface GpuWeight extends Weight {
 export interface GpuCache extends Cache {
   readonly keys: GPUBuffer;
   readonly values: GPUBuffer;
+}
+
+export interface GpuHistory extends History {
+  readonly rows: GPUBuffer;
 }
 
 export interface GpuRoutes extends Routes {

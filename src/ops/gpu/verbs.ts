@@ -5,11 +5,14 @@
 import { assert } from "../../base/assert.ts";
 import { wordsOf } from "../../base/bits.ts";
 import { Memory, type Operand, Recording } from "../../gpu/recording.ts";
+import { ACTIVATIONS } from "../../kernels/activation.ts";
 import { add } from "../../kernels/add.ts";
+import { addRow } from "../../kernels/add_row.ts";
 import { attendMany } from "../../kernels/attend_many.ts";
 import { attendMerge } from "../../kernels/attend_merge.ts";
 import { attendOne } from "../../kernels/attend_one.ts";
 import { combine } from "../../kernels/combine.ts";
+import { convolve } from "../../kernels/convolve.ts";
 import { copy } from "../../kernels/copy.ts";
 import { matrixValues } from "../../kernels/decode.ts";
 import { embed } from "../../kernels/embed.ts";
@@ -19,8 +22,10 @@ import { expertUpMany } from "../../kernels/expert_up_many.ts";
 import { expertUpOne } from "../../kernels/expert_up_one.ts";
 import { gate } from "../../kernels/gate.ts";
 import { guess } from "../../kernels/guess.ts";
+import { historyWrite } from "../../kernels/history_write.ts";
 import { kvWrite } from "../../kernels/kv_write.ts";
 import { lastRow } from "../../kernels/last_row.ts";
+import { layerNorm } from "../../kernels/layer_norm.ts";
 import { linearMany } from "../../kernels/linear_many.ts";
 import { linearOne } from "../../kernels/linear_one.ts";
 import { resolve } from "../../kernels/resolve.ts";
@@ -30,25 +35,32 @@ import { routeMany } from "../../kernels/route_many.ts";
 import { routeOne } from "../../kernels/route_one.ts";
 import { mostTiles, routesLayout } from "../../kernels/routes.ts";
 import { sample } from "../../kernels/sample.ts";
+import { scale } from "../../kernels/scale.ts";
+import { score } from "../../kernels/score.ts";
+import { softcap } from "../../kernels/softcap.ts";
+import { RULES } from "../../kernels/weigh.ts";
 import {
   type Activation,
   type Attention,
   type Bucket,
   type Form,
+  type History,
   MAX_HEAD_WIDTH,
   type Mark,
   type MoeLayer,
   type Ops,
   type RecordOptions,
+  type Rotation,
   type Routes,
   type RoutingRule,
+  type Scores,
   type Taps,
   type Tensor,
   type Weight,
 } from "../ops.ts";
 import type { Shared } from "./shared.ts";
 import type { GpuSlots } from "./slots.ts";
-import { bufferOf, type GpuCache, type GpuRoutes, type GpuTensor, memoryOf } from "./tensors.ts";
+import { bufferOf, type GpuCache, type GpuHistory, type GpuRoutes, type GpuTensor, memoryOf } from "./tensors.ts";
 
 /** Tokens per workgroup of `attend_many`; key positions per workgroup of `attend_one`. */
 const QUERIES = 4;
@@ -125,22 +137,67 @@ export class GpuRecorder implements Ops {
     return y;
   }
 
-  rope(x: Tensor, table: Weight): Tensor {
+  layerNorm(x: Tensor, w: Weight, bias: Weight, eps: number): Tensor {
+    assert(w.matrix.columns === x.width && bias.matrix.columns === x.width, `a norm of rows of ${x.width}`);
     const y = this.like(x);
-    const constants = {
-      last: last(x),
-      width: x.width,
-      head_width: table.matrix.columns,
-      offset: table.matrix.weight / 4,
-    };
-    const operands = { x: memoryOf(x), table: bufferOf(table), y: memoryOf(y) };
-    this.recording.dispatch(rope, constants, operands, this.grid(x, 2));
+    const given = { last: last(x), width: x.width, offset: w.matrix.weight / 4, shift: bias.matrix.weight / 4, eps };
+    const operands = { x: memoryOf(x), weight: bufferOf(w), bias: bufferOf(bias), y: memoryOf(y) };
+    this.recording.dispatch(layerNorm, given, operands, [1, this.rowsOf(x)]);
     return y;
   }
 
-  attend(q: Tensor, k: Tensor, v: Tensor, { cache, headWidth, divisor }: Attention): Tensor {
-    assert(headWidth % 8 === 0 && headWidth <= MAX_HEAD_WIDTH, `a head of ${headWidth} can be attended`);
+  addRow(x: Tensor, bias: Weight): Tensor {
+    assert(bias.matrix.columns === x.width, `a bias of ${bias.matrix.columns} meets rows of ${x.width}`);
+    const y = this.like(x);
+    const given = { last: last(x), width: x.width, offset: bias.matrix.weight / 4 };
+    const operands = { x: memoryOf(x), bias: bufferOf(bias), y: memoryOf(y) };
+    this.recording.dispatch(addRow, given, operands, this.grid(x, 1));
+    return y;
+  }
+
+  scale(x: Tensor, factor: number): Tensor {
+    const y = this.like(x);
+    const operands = { x: memoryOf(x), y: memoryOf(y) };
+    this.recording.dispatch(scale, { last: last(x), width: x.width, factor }, operands, this.grid(x, 1));
+    return y;
+  }
+
+  softcap(x: Tensor, cap: number): Tensor {
+    const y = this.like(x);
+    const operands = { x: memoryOf(x), y: memoryOf(y) };
+    this.recording.dispatch(softcap, { last: last(x), width: x.width, cap }, operands, this.grid(x, 1));
+    return y;
+  }
+
+  rope(x: Tensor, table: Weight, { headWidth, pairs }: Rotation): Tensor {
+    const turned = table.matrix.columns;
+    assert(x.width % headWidth === 0 && turned <= headWidth, `${turned} channels of heads of ${headWidth} turn`);
+    const y = this.like(x);
+    const [step, apart] = pairs === "halves" ? [1, turned / 2] : [2, 1];
+    const sizes = { width: x.width, head_width: headWidth, turned, offset: table.matrix.weight / 4 };
+    const operands = { x: memoryOf(x), table: bufferOf(table), y: memoryOf(y) };
+    this.recording.dispatch(rope, { last: last(x), ...sizes, step, apart }, operands, this.grid(x, 2));
+    return y;
+  }
+
+  convolve(x: Tensor, w: Weight, history: History): Tensor {
+    const { ring, width, window, rows } = history as GpuHistory;
+    const { rows: channels, columns: taps, weight } = w.matrix;
+    assert(
+      x.rows === "tokens" && x.width === width && channels === width && window === taps,
+      "the history fits the convolution",
+    );
+    this.recording.dispatch(historyWrite, { width, ring }, { x: memoryOf(x), history: rows }, this.grid(x, 1));
+    const y = this.like(x);
+    const operands = { history: rows, w: bufferOf(w), y: memoryOf(y) };
+    this.recording.dispatch(convolve, { width, ring, taps, offset: weight / 4 }, operands, this.grid(x, 1));
+    return y;
+  }
+
+  attend(q: Tensor, k: Tensor, v: Tensor, { cache, headWidth, divisor, sinks }: Attention): Tensor {
+    assert(headWidth % 4 === 0 && headWidth <= MAX_HEAD_WIDTH, `a head of ${headWidth} can be attended`);
     assert(q.rows === "tokens" && k.width === cache.width && v.width === cache.width, "keys and values fit the cache");
+    assert(!sinks || sinks.matrix.weight === 0, "sinks lie at the begin of their buffer");
     const { ring, width, window, keys, values } = cache as GpuCache;
     const written = { k: memoryOf(k), v: memoryOf(v), keys, values };
     this.recording.dispatch(kvWrite, { width, ring }, written, this.grid(k, 1));
@@ -149,23 +206,28 @@ export class GpuRecorder implements Ops {
     const shape = { heads, head_width: headWidth, window: window ?? 0 };
     const kept = { ...shape, kv_heads: width / headWidth, ring, divisor };
     const read = { q: memoryOf(q), keys, values };
+    // Something must be bound; without sinks it is not read.
+    const ends = { sinks: sinks ? bufferOf(sinks) : keys, y: memoryOf(y) };
+    const has_sinks = Number(sinks !== null);
     if (this.form === "many") {
       const groups = [heads, Math.ceil(this.bucket / QUERIES)] as const;
-      this.recording.dispatch(attendMany, kept, { ...read, y: memoryOf(y) }, groups);
+      this.recording.dispatch(attendMany, { ...kept, has_sinks }, { ...read, ...ends }, groups);
       return y;
     }
     const splits = Math.ceil((window ?? ring) / SPLIT) + 1;
     const partial = new Memory(4 * heads * splits * (headWidth + 2));
     this.recording.dispatch(attendOne, { ...kept, splits }, { ...read, partial }, [heads, splits]);
-    this.recording.dispatch(attendMerge, { ...shape, splits }, { partial, y: memoryOf(y) }, [heads, 1]);
+    this.recording.dispatch(attendMerge, { ...shape, splits, has_sinks }, { partial, ...ends }, [heads, 1]);
     return y;
   }
 
   gate(gated: Tensor, up: Tensor, activation: Activation): Tensor {
-    const y = this.like(gated);
+    const y = this.like(up);
+    const run = up.width / gated.width;
+    assert(Number.isInteger(run), `${gated.width} gates serve ${up.width} numbers evenly`);
     const operands = { gate: memoryOf(gated), up: memoryOf(up), y: memoryOf(y) };
-    const constants = { last: last(gated), width: gated.width };
-    this.recording.dispatch(gateBy(activation), constants, operands, this.grid(gated, 1));
+    const given = { last: last(up), width: up.width, run, ...activationValues(activation) };
+    this.recording.dispatch(gate, given, operands, this.grid(up, 1));
     return y;
   }
 
@@ -184,9 +246,17 @@ export class GpuRecorder implements Ops {
     const buffer = this.shared.lasting(this.chunk).routes(experts, top);
     const at = this.takeSet(experts);
     this.routed.push({ experts, at });
-    const routing = { experts, top, wanted: at, ...routingConstants(rule) };
+    const scored = this.score(logits, rule);
+    const own = rule.kind === "scores" ? rule.expertScale : null;
+    const routing = {
+      ...{ experts, top, wanted: at, has_own: Number(own !== null), offset: (own?.matrix.weight ?? 0) / 4 },
+      ...weighing(rule, scored.shares !== null),
+    };
     const kernel = this.form === "one" ? routeOne : routeMany;
-    this.recording.dispatch(kernel, routing, { logits: memoryOf(logits), routes: buffer }, [1, 1]);
+    // Something must be bound; what a rule does not know is not read.
+    const { keys } = scored;
+    const operands = { keys, shares: scored.shares ?? keys, own: own ? bufferOf(own) : keys, routes: buffer };
+    this.recording.dispatch(kernel, routing, operands, [1, 1]);
     if (this.taps !== "none") {
       const { chosen, weights } = routesLayout(experts, top);
       this.keep(`experts.${index}`, buffer, top, "u32", chosen);
@@ -222,8 +292,8 @@ export class GpuRecorder implements Ops {
     assert(this.form === "one", "a guess is made for one token");
     const at = this.takeSet(experts);
     this.guesses.push({ layer: index, from: this.routed.length, experts, at });
-    const kernel = guessBy(rule);
-    this.recording.dispatch(kernel, { experts, top, guessed: at }, { logits: memoryOf(logits) }, [1, 1]);
+    const { keys } = this.score(logits, rule);
+    this.recording.dispatch(guess, { experts, top, guessed: at }, { keys }, [1, 1]);
   }
 
   lastRow(x: Tensor): Tensor {
@@ -245,6 +315,29 @@ export class GpuRecorder implements Ops {
     if (this.taps === "all") this.keep(name, memoryOf(x), x.width, "f32", 0);
   }
 
+  /**
+   * By what experts are chosen, and their shares where `route` does not make them itself: the
+   * logits will do where nothing is added to a softmax.
+   */
+  private score(logits: Tensor, rule: RoutingRule): { readonly keys: Memory; readonly shares: Memory | null } {
+    if (rule.kind === "sparsemixer" || isPlain(rule)) return { keys: memoryOf(logits), shares: null };
+    const { score: by, choiceBias: bias, groups } = rule;
+    const experts = logits.width;
+    assert(!groups || (experts % groups.count === 0 && experts / groups.count >= 2), "the groups are even");
+    const [shares, keys] = [memoryOf(this.like(logits)), memoryOf(this.like(logits))];
+    const given = {
+      experts,
+      is_sigmoid: Number(by === "sigmoid"),
+      has_bias: Number(bias !== null),
+      offset: (bias?.matrix.weight ?? 0) / 4,
+      groups: groups?.count ?? 0,
+      best: groups?.best ?? 0,
+    };
+    const operands = { logits: memoryOf(logits), bias: bias ? bufferOf(bias) : memoryOf(logits), shares, keys };
+    this.recording.dispatch(score, given, operands, [1, this.rowsOf(logits)]);
+    return { keys, shares };
+  }
+
   /** Where in the report a set of experts will lie. */
   private takeSet(experts: number): number {
     const at = this.setWords;
@@ -263,11 +356,12 @@ export class GpuRecorder implements Ops {
     const up = new Memory(4 * pairs * w1.rows);
     const rows = new Memory(4 * pairs * x.width);
     recording.outlasts(rows);
-    const upward = expertUpBy(activation, form);
+    const upward = form === "one" ? expertUpOne : expertUpMany;
     const downward = form === "one" ? expertDownOne : expertDownMany;
     const tile = form === "one" ? 16 : 32;
     const many = form === "one" ? top : mostTiles(bucket, experts, top);
-    const upConstants = { experts, top, height: w1.rows, ...matrixValues("w1", w1), ...matrixValues("w3", w3) };
+    const matrices = { ...matrixValues("w1", w1), ...matrixValues("w3", w3) };
+    const upConstants = { experts, top, height: w1.rows, ...activationValues(activation), ...matrices };
     const upOperands = { ...bound, x: memoryOf(x), up };
     recording.dispatch(upward, upConstants, upOperands, [Math.ceil(w1.rows / tile), many]);
     const downConstants = { experts, top, height: x.width, ...matrixValues("w2", w2) };
@@ -305,42 +399,28 @@ export class GpuRecorder implements Ops {
 /** The value of the override `last` for kernels that work on x. */
 const last = (x: Tensor): number => Number(x.rows === "last");
 
-/** The kernel of `gate`. */
-function gateBy(activation: Activation) {
-  switch (activation.kind) {
-    case "silu":
-      return gate;
-    default:
-      return activation.kind satisfies never;
-  }
+/** What `activation.wgsl` must know. */
+function activationValues(activation: Activation) {
+  const { alpha, limit } = activation.kind === "clampedSwiglu" ? activation : { alpha: 0, limit: 0 };
+  return { activation: ACTIVATIONS[activation.kind], alpha, limit };
 }
 
-/** The kernel that makes w1, w3 and the gate of experts. */
-function expertUpBy(activation: Activation, form: Form) {
-  switch (activation.kind) {
-    case "silu":
-      return form === "one" ? expertUpOne : expertUpMany;
-    default:
-      return activation.kind satisfies never;
-  }
-}
+/** Whether an expert's share is its softmax and nothing else: `route` makes that from the logits. */
+const isPlain = ({ score, choiceBias, groups, renormalise }: Scores): boolean =>
+  score === "softmax" && !choiceBias && !groups && (renormalise ?? 0) === 0;
 
-/** What `route_one` and `route_many` must know of a rule. */
-function routingConstants(rule: RoutingRule) {
+/** What `weigh.wgsl` must know. `given`: whether `score` has made the shares. */
+function weighing(rule: RoutingRule, given: boolean) {
   switch (rule.kind) {
-    case "softmax":
-      return { renormalise: Number(rule.renormalise) };
+    case "scores": {
+      const { renormalise, scale } = rule;
+      const epsilon = renormalise ?? 0;
+      const by = given ? RULES.given : RULES.softmax;
+      return { rule: by, renormalise: Number(renormalise !== null), epsilon, scale, jitter: 0 };
+    }
+    case "sparsemixer":
+      return { rule: RULES.sparsemixer, renormalise: 0, epsilon: 0, scale: 1, jitter: rule.jitter };
     default:
-      return rule.kind satisfies never;
-  }
-}
-
-/** The kernel of `guess`, which needs to know what is chosen, not its weights. */
-function guessBy(rule: RoutingRule) {
-  switch (rule.kind) {
-    case "softmax":
-      return guess;
-    default:
-      return rule.kind satisfies never;
+      return rule satisfies never;
   }
 }

@@ -18,7 +18,7 @@ function said(make: (m: Builder) => Layer): { readonly formula: string; readonly
       return nameOf(spec);
     },
     rope: (frequencies: Float32Array, scale: number) => `table(${frequencies.join()}; ${scale})`,
-    state: ({ width, window }: { width: number; window: number }) => `state(${width}, ${window})`,
+    history: ({ width, window }: { width: number; window: number }) => `history(${width}, ${window})`,
   } as unknown as Builder;
   const show = (value: unknown): string =>
     typeof value === "object"
@@ -89,7 +89,7 @@ test("a short convolution: the last tokens of B * u, weighed by C", () => {
   const { formula, weights } = said((m) => shortConvolution(m, "c", 4, 3));
   const part = (row: number) => `linear(x, c.in_proj${row})`;
   expect(formula).toBe(
-    `linear(gate(${part(4)}, convolve(gate(${part(0)}, ${part(8)}, identity), c.conv, state(4, 3)), identity), c.out_proj)`,
+    `linear(gate(${part(4)}, convolve(gate(${part(0)}, ${part(8)}, identity), c.conv, history(4, 3)), identity), c.out_proj)`,
   );
   expect(weights.find(({ names }) => names[0]!.module === "c.conv")).toMatchObject({ shape: [4, 3], role: "norm" });
 });

@@ -54,7 +54,7 @@ function epsOf(config: object): number[] {
     weight: () => nothing,
     cache: () => nothing,
     rope: () => nothing,
-    state: () => nothing,
+    history: () => nothing,
     experts: () => ({ top: 1 }) as never,
   });
   const ops = new Proxy({}, { get: (_, verb) => (verb === "ahead" ? 0 : (...args: unknown[]) => note(verb, args)) });
