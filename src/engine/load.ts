@@ -4,7 +4,7 @@ import { layMatrix } from "../base/matrix.ts";
 import type { Mode } from "../experts/modes.ts";
 import { Pool } from "../experts/pool.ts";
 import { MOST_LAYERS_AHEAD } from "../experts/prefetch.ts";
-import { type Blueprint, buildLoaded, buildOnPaper } from "../layers/blueprint.ts";
+import { type Blueprint, buildLoaded, buildOnPaper, type RopeSpec } from "../layers/blueprint.ts";
 import { ropeTable } from "../layers/rope_table.ts";
 import type { Model } from "../models/architecture.ts";
 import { readModel } from "../models/index.ts";
@@ -20,6 +20,7 @@ import { forgiving } from "./open_store.ts";
 import { ProgressMeter } from "./progress.ts";
 import { openRepository, type Repository } from "./repository.ts";
 import type { Runnable } from "./session.ts";
+import { passOver } from "./unclaimed.ts";
 
 /** Where neither the model nor the user says how long a conversation may be. */
 const DEFAULT_CONTEXT_LENGTH = 4096;
@@ -98,6 +99,7 @@ export async function loadModel(
   const places = { source, store, prefix, connections, meter };
   const library =
     blueprint.experts.length > 0 ? new ExpertLibrary(blueprint.experts, checkpoint, onArrival, places) : null;
+  passOver(checkpoint.unclaimed(), model);
   if (library && options.budgetBytes !== "auto") slotsFor(library, options as SlotBudget);
   meter.totalBytes = denseBytes + (library?.totalBytes ?? 0);
 
@@ -116,14 +118,15 @@ export async function loadModel(
   });
   await library?.open();
 
-  const caches = blueprint.caches.map(({ width, window }) =>
-    speaker.cache(Math.min((window ?? contextLength) + RING_SPARE, contextLength), width, window),
-  );
+  const ringOf = (window: number | null) => Math.min((window ?? contextLength) + RING_SPARE, contextLength);
+  const caches = blueprint.caches.map(({ width, window }) => speaker.cache(ringOf(window), width, window));
+  const histories = blueprint.histories.map(({ width, window }) => speaker.history(ringOf(window), width, window));
   const slots = library && (await makeSlots(speaker, library, options));
   const say = buildLoaded(model.build, checkpoint.has, blueprint, {
     weights,
     caches,
-    ropes: blueprint.ropes.map((frequencies) => ropeWeight(speaker, frequencies, contextLength)),
+    ropes: blueprint.ropes.map((rope) => ropeWeight(speaker, rope, contextLength)),
+    histories,
     experts: slots && library ? moeLayers(library, slots) : [],
   });
   const ahead = library && options.prefetch ? guessesThatFit(library.layers) : 0;
@@ -145,7 +148,7 @@ export async function loadModel(
     blueprint,
     repository,
     say,
-    caches,
+    rings: [...caches, ...histories],
     pool,
     library,
     contextLength,
@@ -235,12 +238,13 @@ async function alone<T>(name: string, signal: AbortSignal, work: () => Promise<T
   }
 }
 
-function contextOf({ positions }: Model, wanted: number | undefined): number {
+function contextOf({ positions, limit }: Model, wanted: number | undefined): number {
   if (wanted === undefined) return Math.min(positions, DEFAULT_CONTEXT_LENGTH);
   if (Number.isInteger(wanted) && wanted >= 1 && wanted <= positions) return wanted;
+  const why = limit === undefined ? "" : ` (${limit})`;
   throw new MixtabError(
     "bad-request",
-    `contextLength should be a whole number from 1 to ${positions}, and is ${wanted}.`,
+    `contextLength should be a whole number from 1 to ${positions}${why}, and is ${wanted}.`,
   );
 }
 
@@ -314,9 +318,9 @@ function guessesThatFit(layers: readonly Pick<MoeLayer, "experts">[]): number {
   return Math.max(0, Math.min(MOST_LAYERS_AHEAD, Math.floor(MOST_SET_WORDS / words) - 1));
 }
 
-function ropeWeight(speaker: Speaker, inverseFrequencies: Float32Array, positions: number): Weight {
-  const table = ropeTable(inverseFrequencies, positions);
-  const matrix = layMatrix(positions, inverseFrequencies.length * 2, { kind: "plain", dtype: "f32" });
+function ropeWeight(speaker: Speaker, { frequencies, scale }: RopeSpec, positions: number): Weight {
+  const table = ropeTable(frequencies, positions, scale);
+  const matrix = layMatrix(positions, frequencies.length * 2, { kind: "plain", dtype: "f32" });
   const weight = speaker.weight(matrix);
   speaker.write(weight, 0, new Uint8Array(table.buffer as ArrayBuffer));
   return weight;

@@ -24,24 +24,24 @@ const REQUEST_BYTES = 8 * 1024 * 1024;
  * What to read, and how it becomes `target`: copied as published, widened, or quantised row by row
  * as it arrives.
  */
-export function matrixParts(source: MatrixSource, target: Matrix, write: Write): Part[] {
+export function matrixParts(source: MatrixSource, target: Matrix, write: Write, plus = 0): Part[] {
   const { encoding } = source;
-  if (sameEncoding(encoding, target.encoding)) {
+  if (sameEncoding(encoding, target.encoding) && plus === 0) {
     const parts = [copy(source.weight, target.weight, write)];
     if (source.scales) parts.push(copy(source.scales, target.scales, write));
     if (source.biases) parts.push(copy(source.biases, target.biases, write));
     return parts;
   }
   assert(encoding.kind === "plain", "only plain floats are converted on arrival");
-  return [{ range: source.weight, accept: inRows(source, encoding.dtype, convert(target, write)) }];
+  return [{ range: source.weight, accept: inRows(source, encoding.dtype, convert(target, write, plus)) }];
 }
 
 /** Rows of floats, as bytes of the target. */
-function convert({ encoding, ...target }: Matrix, write: Write): TakeRows {
+function convert({ encoding, ...target }: Matrix, write: Write, plus: number): TakeRows {
   switch (encoding.kind) {
     case "plain":
       assert(encoding.dtype === "f32", "floats are only widened");
-      return widen(target, write);
+      return widen(target, write, plus);
     case "affine":
       return quantise(target, encoding, write);
     default:
@@ -96,9 +96,11 @@ function inRows({ rows, columns }: MatrixSource, dtype: Float, take: TakeRows): 
 type LaidOut = Omit<Matrix, "encoding">;
 
 const widen =
-  ({ weight, columns }: LaidOut, write: Write): TakeRows =>
-  (values, firstRow) =>
+  ({ weight, columns }: LaidOut, write: Write, plus: number): TakeRows =>
+  (values, firstRow) => {
+    for (let i = 0; i < values.length; i++) values[i]! += plus;
     write(weight + firstRow * columns * 4, new Uint8Array(values.buffer, values.byteOffset, values.byteLength));
+  };
 
 function quantise({ columns, ...at }: LaidOut, encoding: Affine, write: Write): TakeRows {
   return (values, firstRow) => {
