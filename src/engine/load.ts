@@ -95,7 +95,7 @@ export async function loadModel(
 
   const modules = blueprint.weights.map((spec) => denseModule(spec, checkpoint, onArrival));
   const denseBytes = modules.reduce((sum, { matrix }) => sum + matrix.end, 0);
-  const places = { source, store, prefix, connections, meter };
+  const places = { source, store, prefix, connections, meter, closed: options.closed };
   const library =
     blueprint.experts.length > 0 ? new ExpertLibrary(blueprint.experts, checkpoint, onArrival, places) : null;
   if (library && options.budgetBytes !== "auto") slotsFor(library, options as SlotBudget);
@@ -107,7 +107,7 @@ export async function loadModel(
     speaker,
     store,
     prefix,
-    reading: { source, connections, inDemand: true, signal },
+    reading: { source, connections, purpose: { inDemand: true }, signal },
     onLoaded: (bytes, from) => meter.loaded(bytes, from),
     onUnkept(bytes, error) {
       unkeptBytes += bytes;

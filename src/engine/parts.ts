@@ -5,7 +5,7 @@ import type { FileRange, MatrixSource } from "../format/checkpoint.ts";
 import { decodeFloats } from "../format/floats.ts";
 import { quantizeRows } from "../format/quantize.ts";
 import type { Source } from "../source/source.ts";
-import type { Connections } from "./connections.ts";
+import type { Connections, Purpose } from "./connections.ts";
 
 /** A range of a file and where its bytes go: `accept` gets them in order. */
 export interface Part {
@@ -121,7 +121,7 @@ export interface Reading {
   readonly source: Source;
   readonly connections: Connections;
   /** Whether somebody waits for the answer; else it is the background fill. */
-  readonly inDemand: boolean;
+  readonly purpose: Purpose;
   readonly signal?: AbortSignal | undefined;
   /** Told of bytes as they arrive. */
   readonly onBytes?: (count: number) => void;
@@ -132,10 +132,10 @@ export interface Reading {
  * the others.
  */
 export async function readParts(parts: readonly Part[], reading: Reading): Promise<void> {
-  const { connections, inDemand } = reading;
+  const { connections, purpose } = reading;
   const stop = new AbortController();
   const signal = reading.signal ? AbortSignal.any([reading.signal, stop.signal]) : stop.signal;
-  const requests = neighbours(parts).map((run) => connections.run(inDemand, () => request(run, reading, signal)));
+  const requests = neighbours(parts).map((run) => connections.run(purpose, () => request(run, reading, signal)));
   const first = Promise.all(requests);
   first.catch((reason) => stop.abort(reason));
   await Promise.allSettled(requests);
