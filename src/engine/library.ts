@@ -1,6 +1,5 @@
 import { MixtabError } from "../base/errors.ts";
 import { type ExpertLayout, layExpert } from "../base/matrix.ts";
-import { release } from "../base/release.ts";
 import type { Origin } from "../experts/counters.ts";
 import type { Checkpoint, MatrixSource } from "../format/checkpoint.ts";
 import type { ExpertsSpec } from "../layers/builder.ts";
@@ -23,6 +22,8 @@ const WINDOW_MS = 1000;
  * them together take no longer than this.
  */
 const DEMAND_MS = 250;
+/** Between two experts lies another one, whose bytes are not to be fetched twice; or padding. */
+const GAP_BYTES = 64;
 /** Of neighbours, before it is known how long they take: this much is soon there on any network. */
 const FIRST_DEMAND_BYTES = 512 * 1024;
 
@@ -282,7 +283,7 @@ export class ExpertLibrary {
       return window.watched(id, own);
     });
     const signal = this.closed ? AbortSignal.any([this.closed, window.stopped]) : window.stopped;
-    window.run(readParts(parts, { source: this.source, connections, purpose, signal }));
+    window.run(readParts(parts, { source: this.source, connections, purpose, gapBytes: GAP_BYTES, signal }));
     const bytes = [...records.values()].reduce((sum, { length }) => sum + length, 0);
     window.done.then(() => size.note(bytes, performance.now() - began), forget);
     return window;

@@ -18,6 +18,8 @@ const REVISION_DIGITS = 16;
 export interface ModelFiles {
   /** config.json. */
   readonly config: unknown;
+  /** The small files that were asked for and are there. */
+  readonly texts: Readonly<Record<string, string>>;
   /** The tensors of each safetensors file. */
   readonly shards: ReadonlyMap<string, ReadonlyMap<string, TensorEntry>>;
   /**
@@ -31,19 +33,33 @@ export interface ModelFiles {
 
 /**
  * Reads config.json and the headers of the safetensors files: those that the index names, else
- * model.safetensors. Two small requests for each weights file. Errors: not-found, bad-json, bad-safetensors
+ * model.safetensors. Two small requests for each weights file. Beside them, reads the `small` files. Errors: not-found, bad-json, bad-safetensors
  * (which name the file), missing-shard, and those of the source.
  */
-export async function openFiles(source: Source, signal?: AbortSignal): Promise<ModelFiles> {
-  const [configText, indexText] = await allOrNone(["config.json", INDEX], signal, (file, each) =>
-    source.text(file, each),
-  );
+export async function openFiles(
+  source: Source,
+  signal?: AbortSignal,
+  small: readonly string[] = [],
+): Promise<ModelFiles> {
+  const configText = await source.text("config.json", signal); // alone, since its commit holds for the others
   if (configText === undefined)
     throw new MixtabError(
       "not-found",
       `There is no config.json in ${excerpt(source.name)}. Check that it is a model's folder.`,
     );
   const config = parseJson("config.json", configText);
+  const texts: Record<string, string> = {};
+  let weights: Omit<ModelFiles, "config" | "texts"> | undefined;
+  await allOrNone([INDEX, ...small], signal, async (file, each) => {
+    const text = await source.text(file, each);
+    if (file === INDEX) weights = await openWeights(source, configText, text, each);
+    else if (text !== undefined) texts[file] = text;
+  });
+  return { config, texts, ...weights! };
+}
+
+/** Reads the headers of the files that an index names; without one, of the only file. */
+async function openWeights(source: Source, configText: string, indexText: string | undefined, signal: AbortSignal) {
   const weightMap = indexText === undefined ? undefined : readIndex(indexText);
   const files = weightMap ? [...new Set(weightMap.values())].sort() : [SINGLE];
 
@@ -59,7 +75,7 @@ export async function openFiles(source: Source, signal?: AbortSignal): Promise<M
   const versions = source.versions?.ofAll(files);
   const names = new TextEncoder().encode(JSON.stringify([configText, files, versions]));
   const hash = await sha256(concatenate([names, ...headers.map(({ bytes }) => bytes)]));
-  return { config, shards, revision: hash.slice(0, REVISION_DIGITS), versions };
+  return { shards, revision: hash.slice(0, REVISION_DIGITS), versions };
 }
 
 async function readHeader(source: Source, file: string, indexed: boolean, signal: AbortSignal) {
@@ -126,7 +142,7 @@ function badJson(file: string, what: string, cause?: unknown): MixtabError {
 }
 
 /** Reads all files at once; the first failure stops the others. */
-export async function allOrNone<T>(
+async function allOrNone<T>(
   files: readonly string[],
   signal: AbortSignal | undefined,
   read: (file: string, signal: AbortSignal) => Promise<T>,
