@@ -15,15 +15,13 @@ import { Window, WindowSize } from "./window.ts";
 /** JS memory for records on their way: this much, or two records where they are larger. */
 const MEMORY_BYTES = 32 * 1024 * 1024;
 
-/** The fill asks for about this much at a time: what is under way delays an expert in demand. */
+/** About this much is asked for at a time: what is under way delays an expert in demand. */
 const WINDOW_MS = 1000;
 /**
- * An expert in demand brings its missing neighbours along, which share its requests, where all of
- * them together take no longer than this.
+ * An expert in demand brings its missing neighbours along, which share its requests; more of them
+ * where all together come in less than this.
  */
-const DEMAND_MS = 250;
-/** Between two experts lies another one, whose bytes are not to be fetched twice; or padding. */
-const GAP_BYTES = 64;
+const SOON_MS = 250;
 /** Of neighbours, before it is known how long they take: this much is soon there on any network. */
 const FIRST_DEMAND_BYTES = 512 * 1024;
 
@@ -61,7 +59,7 @@ export class ExpertLibrary {
   /** Experts that were demanded in this task and are to be fetched together. */
   private readonly wanted: number[] = [];
   private readonly fillSize: WindowSize;
-  private readonly demandSize = new WindowSize(FIRST_DEMAND_BYTES, DEMAND_MS);
+  private readonly demandSize = new WindowSize(FIRST_DEMAND_BYTES, SOON_MS, WINDOW_MS);
   /** Experts that the meter has been told of. */
   private readonly told = new Set<number>();
   private quotaSpent = false;
@@ -92,7 +90,7 @@ export class ExpertLibrary {
     this.connections = places.connections;
     this.meter = places.meter;
     this.closed = places.closed;
-    this.fillSize = new WindowSize(this.recordBytes, WINDOW_MS);
+    this.fillSize = new WindowSize(this.recordBytes, WINDOW_MS, WINDOW_MS);
   }
 
   /** A, of the layer with the most. */
@@ -283,7 +281,7 @@ export class ExpertLibrary {
       return window.watched(id, own);
     });
     const signal = this.closed ? AbortSignal.any([this.closed, window.stopped]) : window.stopped;
-    window.run(readParts(parts, { source: this.source, connections, purpose, gapBytes: GAP_BYTES, signal }));
+    window.run(readParts(parts, { source: this.source, connections, purpose, signal }));
     const bytes = [...records.values()].reduce((sum, { length }) => sum + length, 0);
     window.done.then(() => size.note(bytes, performance.now() - began), forget);
     return window;

@@ -30,9 +30,6 @@ const DEFAULT_BUDGET_BYTES = 2 * 1024 ** 3;
 /** Room in the ring beyond the window: for a chunk, and for going back. */
 const RING_SPARE = 512;
 
-/** So much between two dense matrices costs less than another request. */
-const DENSE_GAP_BYTES = 16 * 1024;
-
 export interface LoadOptions {
   /**
    * Slots for experts: a number of bytes ("auto": as many as the device gives), or of slots.
@@ -115,7 +112,7 @@ export async function loadModel(
     speaker,
     store,
     prefix,
-    reading: { source, connections, purpose: { inDemand: true }, gapBytes: DENSE_GAP_BYTES, signal },
+    reading: { source, connections, purpose: { inDemand: true }, signal },
     onLoaded: (bytes, from) => meter.loaded(bytes, from),
     onUnkept(bytes, error) {
       unkeptBytes += bytes;

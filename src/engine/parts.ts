@@ -15,6 +15,11 @@ export interface Part {
 
 export type Write = (offset: number, bytes: Uint8Array<ArrayBuffer>) => void;
 
+/**
+ * Parts next to each other in a file, with at most this much between them, are one request. More
+ * than padding may be of another matrix, whose bytes are not to be fetched twice.
+ */
+const GAP_BYTES = 64;
 /** A request is not extended beyond this. */
 const REQUEST_BYTES = 8 * 1024 * 1024;
 
@@ -120,8 +125,6 @@ export interface Reading {
   readonly connections: Connections;
   /** Whether somebody waits for the answer; else it is the background fill. */
   readonly purpose: Purpose;
-  /** Parts next to each other in a file, with at most this much between them, are one request. */
-  readonly gapBytes: number;
   readonly signal?: AbortSignal | undefined;
   /** Told of bytes as they arrive. */
   readonly onBytes?: (count: number) => void;
@@ -132,19 +135,17 @@ export interface Reading {
  * the others.
  */
 export async function readParts(parts: readonly Part[], reading: Reading): Promise<void> {
-  const { connections, purpose, gapBytes } = reading;
+  const { connections, purpose } = reading;
   const stop = new AbortController();
   const signal = reading.signal ? AbortSignal.any([reading.signal, stop.signal]) : stop.signal;
-  const requests = neighbours(parts, gapBytes).map((run) =>
-    connections.run(purpose, () => request(run, reading, signal)),
-  );
+  const requests = neighbours(parts).map((run) => connections.run(purpose, () => request(run, reading, signal)));
   const first = Promise.all(requests);
   first.catch((reason) => stop.abort(reason));
   await Promise.allSettled(requests);
   await first;
 }
 
-function neighbours(parts: readonly Part[], gapBytes: number): Part[][] {
+function neighbours(parts: readonly Part[]): Part[][] {
   const sorted = [...parts].sort((a, b) =>
     a.range.file === b.range.file ? a.range.begin - b.range.begin : a.range.file < b.range.file ? -1 : 1,
   );
@@ -155,7 +156,7 @@ function neighbours(parts: readonly Part[], gapBytes: number): Part[][] {
     const joins =
       last?.file === part.range.file &&
       part.range.begin >= last.end &&
-      part.range.begin - last.end <= gapBytes &&
+      part.range.begin - last.end <= GAP_BYTES &&
       part.range.end - run![0]!.range.begin <= REQUEST_BYTES;
     if (joins) run!.push(part);
     else runs.push([part]);

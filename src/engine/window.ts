@@ -28,8 +28,11 @@ export class Window {
   private readonly handlers: Handlers;
   private readonly stop = new AbortController();
   private waiting = 0;
-  /** Resolves when all are kept; rejects with the first failure. */
-  done: Promise<unknown> = Promise.resolve();
+  private readonly keeping: Promise<void>[] = [];
+  /**
+   * Resolves when all are kept; rejects with the first failure, when what had come whole is kept.
+   */
+  done = Promise.resolve();
 
   constructor(records: ReadonlyMap<number, Uint8Array<ArrayBuffer>>, handlers: Handlers) {
     this.arrivals = new Map([...records].map(([id, record]) => [id, expected(record)]));
@@ -49,19 +52,27 @@ export class Window {
       accept: (bytes) => {
         accept(bytes);
         arrival.missing -= bytes.length;
-        if (arrival.missing === 0) void this.keep(id, arrival);
+        if (arrival.missing === 0) this.keeping.push(this.keep(id, arrival));
       },
     }));
   }
 
   /** To be called once, with the reading of all parts. */
   run(reading: Promise<void>): void {
-    const all = [...this.arrivals.values()];
-    reading.catch((reason) => {
-      for (const { settle } of all) settle.reject(reason);
-    });
-    this.done = Promise.all([reading, ...all.map(({ whole }) => whole)]);
+    this.done = this.end(reading);
     this.done.catch(() => {}); // there may be nobody who waits
+  }
+
+  private async end(reading: Promise<void>): Promise<void> {
+    const all = [...this.arrivals.values()];
+    try {
+      await reading;
+    } catch (error) {
+      for (const { settle, missing } of all) if (missing > 0) settle.reject(error);
+      await Promise.all(this.keeping);
+      throw error;
+    }
+    await Promise.all(all.map(({ whole }) => whole));
   }
 
   /**
@@ -111,19 +122,21 @@ function expected(record: Uint8Array<ArrayBuffer>): Arrival {
   return { record, missing: 0, taken: false, whole, settle };
 }
 
-/** How much is asked for at a time: twice as much while it comes in time, half as much where not. */
+/** How much is asked for at a time: twice as much where it comes soon, half as much where late. */
 export class WindowSize {
   bytes: number;
-  private readonly mostMs: number;
+  private readonly soonMs: number;
+  private readonly lateMs: number;
 
-  constructor(bytes: number, mostMs: number) {
+  constructor(bytes: number, soonMs: number, lateMs: number) {
     this.bytes = bytes;
-    this.mostMs = mostMs;
+    this.soonMs = soonMs;
+    this.lateMs = lateMs;
   }
 
   /** A window of so many bytes took so long. */
   note(bytes: number, ms: number): void {
-    if (ms >= this.mostMs) this.bytes /= 2;
-    else if (2 * bytes >= this.bytes) this.bytes *= 2;
+    if (ms >= this.lateMs) this.bytes /= 2;
+    else if (ms < this.soonMs && 2 * bytes >= this.bytes) this.bytes *= 2;
   }
 }
