@@ -119,8 +119,11 @@ async function loadWindow(window: readonly Placed[], loading: DenseLoading): Pro
     window.map(({ matrix }) => matrix.end),
     parts,
   );
-  await readParts(parts, { ...loading.reading, onBytes: (bytes) => loading.onLoaded(bytes * ratio, "network") });
-  await Promise.all(kept);
+  try {
+    await readParts(parts, { ...loading.reading, onBytes: (bytes) => loading.onLoaded(bytes * ratio, "network") });
+  } finally {
+    await Promise.all(kept); // also before a failure is told: then nothing writes to the store any more
+  }
 }
 
 /**

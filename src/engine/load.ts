@@ -10,6 +10,7 @@ import type { Model } from "../models/architecture.ts";
 import { readModel } from "../models/index.ts";
 import { MOST_SET_WORDS, type MoeLayer, type Slots, type Speaker, type Weight } from "../ops/ops.ts";
 import type { Source } from "../source/source.ts";
+import { Waits } from "../source/waits.ts";
 import type { Store } from "../store/store.ts";
 import type { Progress, Quantize } from "./api.ts";
 import { arrival, recipeOf } from "./arrival.ts";
@@ -17,6 +18,7 @@ import { Connections } from "./connections.ts";
 import { type DenseModule, denseModule, loadDense } from "./dense.ts";
 import { ExpertLibrary } from "./library.ts";
 import { forgiving } from "./open_store.ts";
+import { throughOutages } from "./outages.ts";
 import { ProgressMeter } from "./progress.ts";
 import { openRepository, type Repository } from "./repository.ts";
 import type { Runnable } from "./session.ts";
@@ -63,9 +65,9 @@ export interface Loaded extends Runnable {
   /** The dense matrices, in the blueprint's order. */
   readonly dense: readonly Pick<DenseModule, "role" | "matrix">[];
   /**
-   * Brings the rest of the experts to the store; resolves when all are there or nothing more can be
-   * done, which is a warning. Where the store is full, the progress is done too, and the warning
-   * says how much is kept.
+   * Brings the rest of the experts to the store, through outages; resolves when all are there or
+   * nothing more can be done, which is a warning. Where the store is full, the progress is done too,
+   * and the warning says how much is kept. Errors: changed.
    */
   fill(signal: AbortSignal): Promise<void>;
 }
@@ -85,8 +87,11 @@ export async function loadModel(
   const meter = new ProgressMeter(options.onProgress);
   meter.enter("opening");
   for (const note of options.notes ?? []) meter.warn(note);
+  const { waits = new Waits() } = source;
+  waits.onChange = (wait) => meter.waiting(wait);
   const store = givenStore && forgiving(givenStore, (text) => meter.warn(text));
   const repository = await openRepository(source, store, recipe, signal);
+  for (const note of repository.notes) meter.warn(note);
   const model = read(repository.config);
   const contextLength = contextOf(model, options.contextLength);
   const { checkpoint, prefix } = repository;
@@ -96,7 +101,7 @@ export async function loadModel(
 
   const modules = blueprint.weights.map((spec) => denseModule(spec, checkpoint, onArrival));
   const denseBytes = modules.reduce((sum, { matrix }) => sum + matrix.end, 0);
-  const places = { source, store, prefix, connections, meter };
+  const places = { source, store, prefix, connections, meter, closed: options.closed };
   const library =
     blueprint.experts.length > 0 ? new ExpertLibrary(blueprint.experts, checkpoint, onArrival, places) : null;
   passOver(checkpoint.unclaimed(), model);
@@ -109,7 +114,7 @@ export async function loadModel(
     speaker,
     store,
     prefix,
-    reading: { source, connections, inDemand: true, signal },
+    reading: { source, connections, purpose: { inDemand: true }, signal },
     onLoaded: (bytes, from) => meter.loaded(bytes, from),
     onUnkept(bytes, error) {
       unkeptBytes += bytes;
@@ -160,6 +165,7 @@ export async function loadModel(
       repository,
       library,
       meter,
+      waits,
       denseBytes: denseBytes - unkeptBytes,
       isKept: unkeptBytes === 0,
     }),
@@ -171,6 +177,7 @@ interface Filling {
   readonly repository: Repository;
   readonly library: ExpertLibrary | null;
   readonly meter: ProgressMeter;
+  readonly waits: Waits;
   /** Of the dense weights that the store has kept, and whether those are all. */
   readonly denseBytes: number;
   readonly isKept: boolean;
@@ -178,9 +185,10 @@ interface Filling {
 
 /** See {@link Loaded.fill}. */
 const fillOf =
-  ({ store, repository, library, meter, denseBytes, isKept }: Filling): Loaded["fill"] =>
+  ({ store, repository, library, meter, waits, denseBytes, isKept }: Filling): Loaded["fill"] =>
   async (signal) => {
-    const work = async () => (library === null || (await library.fill(signal))) && isKept;
+    const fill = async () => library === null || (await library.fill(signal));
+    const work = async () => (await throughOutages(fill, () => library?.keptBytes ?? 0, waits, signal)) && isKept;
     try {
       if (store && !repository.complete) {
         const all = await alone(`mixtab ${repository.prefix}`, signal, work);
@@ -193,9 +201,15 @@ const fillOf =
       } else if (repository.revised) await refusal(repository.finish()); // else the next visit asks again
       meter.enter("done");
     } catch (error) {
-      if (!signal.aborted) meter.warn(`The background download stopped: ${(error as Error).message}`);
+      if (signal.aborted) return;
+      if (isChange(error)) throw error;
+      meter.warn(`The background download stopped: ${(error as Error).message}`);
     }
   };
+
+/** Whether an error says that the model's files have changed on the server. */
+export const isChange = (error: unknown): error is MixtabError =>
+  error instanceof MixtabError && error.code === "changed";
 
 /** Why a store did not keep something; null if it did. */
 async function refusal(put: Promise<void>): Promise<string | null> {

@@ -5,7 +5,7 @@ import type { FileRange, MatrixSource } from "../format/checkpoint.ts";
 import { decodeFloats } from "../format/floats.ts";
 import { quantizeRows } from "../format/quantize.ts";
 import type { Source } from "../source/source.ts";
-import type { Connections } from "./connections.ts";
+import type { Connections, Purpose } from "./connections.ts";
 
 /** A range of a file and where its bytes go: `accept` gets them in order. */
 export interface Part {
@@ -15,8 +15,11 @@ export interface Part {
 
 export type Write = (offset: number, bytes: Uint8Array<ArrayBuffer>) => void;
 
-/** Parts next to each other in a file, with at most this much between them, are one request. */
-const GAP_BYTES = 16 * 1024;
+/**
+ * Parts next to each other in a file, with at most this much between them, are one request. More
+ * than padding may be of another matrix, whose bytes are not to be fetched twice.
+ */
+const GAP_BYTES = 64;
 /** A request is not extended beyond this. */
 const REQUEST_BYTES = 8 * 1024 * 1024;
 
@@ -123,7 +126,7 @@ export interface Reading {
   readonly source: Source;
   readonly connections: Connections;
   /** Whether somebody waits for the answer; else it is the background fill. */
-  readonly inDemand: boolean;
+  readonly purpose: Purpose;
   readonly signal?: AbortSignal | undefined;
   /** Told of bytes as they arrive. */
   readonly onBytes?: (count: number) => void;
@@ -134,10 +137,10 @@ export interface Reading {
  * the others.
  */
 export async function readParts(parts: readonly Part[], reading: Reading): Promise<void> {
-  const { connections, inDemand } = reading;
+  const { connections, purpose } = reading;
   const stop = new AbortController();
   const signal = reading.signal ? AbortSignal.any([reading.signal, stop.signal]) : stop.signal;
-  const requests = neighbours(parts).map((run) => connections.run(inDemand, () => request(run, reading, signal)));
+  const requests = neighbours(parts).map((run) => connections.run(purpose, () => request(run, reading, signal)));
   const first = Promise.all(requests);
   first.catch((reason) => stop.abort(reason));
   await Promise.allSettled(requests);
