@@ -91,6 +91,8 @@ describe("read", () => {
       answer({ "Content-Range": "bytes 10-18/100000", "Content-Length": 9 }, FILE.slice(10, 19)),
       /bytes 10-18/,
     ],
+    ["a range that begins early", answer({ "Content-Range": "bytes 9-19/100000" }), /bytes 9-19/],
+    ["a range that ends late", answer({ "Content-Range": "bytes 10-20/100000" }), /bytes 10-20/],
     ["a range in words", answer({ "Content-Range": "some bytes" }), /some bytes/],
     ["another length", answer({ "Content-Length": 9 }, FILE.slice(10, 19)), /9 bytes long/],
     ["more than was asked for", answer({}, FILE.slice(10, 21)), /more than the 10 bytes/],
