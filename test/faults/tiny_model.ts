@@ -1,0 +1,60 @@
+import { createHash } from "node:crypto";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { type LoadOptions, loadModel } from "../../src/engine/load.ts";
+import { Session } from "../../src/engine/session.ts";
+import { cpuSpeaker } from "../../src/ops/cpu/speaker.ts";
+import { readRange, type Source } from "../../src/source/source.ts";
+import type { Store } from "../../src/store/store.ts";
+import { computedMixtral, TINY } from "../support/computed_mixtral.ts";
+import { computedSource } from "../support/computed_source.ts";
+
+const FIXTURES = join(process.cwd(), "test/fixtures");
+
+/** The text of a fixture. */
+export const fixtureText = (path: string): string => readFileSync(join(FIXTURES, path), "utf8");
+
+/** Files of a model, by name. */
+export type Files = Readonly<Record<string, Uint8Array<ArrayBuffer>>>;
+
+/** The files of a Mixtral of two layers of three experts, in f32, with the tokenizer of stories260K. */
+export async function tinyFiles(): Promise<Files> {
+  const geometry = { layers: 2, experts: 3, top: 2, width: 16, hidden: 24 };
+  const { config, tensors } = computedMixtral({ ...TINY, ...geometry });
+  const source = computedSource(config, tensors);
+  const weights = await readRange(source, "model.safetensors", 0, await source.size("model.safetensors"));
+  const utf8 = (text: string) => new TextEncoder().encode(text);
+  return {
+    "config.json": utf8(JSON.stringify(config)),
+    "model.safetensors": weights,
+    "tokenizer.json": utf8(fixtureText("tokenizers/stories260k/tokenizer.json")),
+    "chat_template.jinja": utf8("{% for message in messages %}{{ message.content }}{% endfor %}"),
+  };
+}
+
+const GREEDY = { temperature: 0, topK: 0, topP: 1, seed: 0 };
+
+/**
+ * Opens a model on the CPU with the smallest pool, and returns a hash of every logit of a prompt
+ * and three tokens after it.
+ */
+export async function answerOf(source: Source, store: Store | null, options: LoadOptions = {}): Promise<string> {
+  const speaker = cpuSpeaker();
+  const closed = new AbortController();
+  try {
+    const more = { quantize: false, slots: 2, contextLength: 32, closed: closed.signal, ...options } as const;
+    const loaded = await loadModel(speaker, source, store, more);
+    const filled = loaded.fill(closed.signal);
+    const hash = createHash("sha256");
+    const onTaps = (taps: ReadonlyMap<string, Float32Array | Uint32Array>) => void hash.update(taps.get("logits")!);
+    const session = new Session(speaker, loaded, { taps: "all", onTaps });
+    let { token } = await session.prefill([1, 2, 3, 4, 5], GREEDY);
+    for (let count = 0; count < 3; count++) ({ token } = await session.decode(token, GREEDY));
+    await filled;
+    await loaded.pool?.quiet();
+    return hash.digest("hex");
+  } finally {
+    closed.abort();
+    speaker.close();
+  }
+}
