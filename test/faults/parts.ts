@@ -1,6 +1,9 @@
-/** The parts that run in Node, with each one's share of `--cases`. */
+/** The parts that run in Node. */
 import * as answers from "./answers.ts";
+import { damage } from "./damage.ts";
+import { Draw } from "./draw.ts";
 import * as inputs from "./inputs.ts";
+import { outages } from "./outages.ts";
 import type { Tally } from "./tally.ts";
 
 export interface Part {
@@ -19,3 +22,13 @@ export const INPUTS: Readonly<Record<string, Part>> = {
   answers: { run: answers.answers, share: 0.17 },
   loads: { run: answers.loads, share: 0.03 },
 };
+
+export const OTHERS = { damage, outages } as const;
+
+/** Numbers in [0, 1), drawn. */
+export function numbers(seed: number): () => number {
+  const draw = new Draw(seed);
+  return () => draw.next();
+}
+
+export { smallFiles } from "./tiny_model.ts";
