@@ -14,7 +14,15 @@ function ringSession(caches: readonly Cache[], failing: readonly number[] = []) 
   const run = async ({ seq, position, count }: Step): Promise<Report> => {
     for (let at = position; at < position + count; at++) held.set(at % RING, at);
     if (failing.includes(seq)) throw new Error("the device failed");
-    return { seq, began: true, stall: 0xffffffff, wanted: [], guesses: [], token: 0, finite: true } as unknown as Report;
+    return {
+      seq,
+      began: true,
+      stall: 0xffffffff,
+      wanted: [],
+      guesses: [],
+      token: 0,
+      finite: true,
+    } as unknown as Report;
   };
   const plan = { form: "many", begin: 0, end: 1, run, taps: async () => new Map() } as unknown as Plan;
   const model = { say: () => {}, width: 4, caches, pool: null, contextLength: 1000, ahead: 0 } satisfies Runnable;
