@@ -57,7 +57,7 @@ export class FaultyServer {
     const at = String(url);
     const file = decodeURIComponent(new URL(at).pathname.split("/").at(-1) ?? "");
     const troubled = draw.chance(this.trouble);
-    if (troubled && draw.chance(0.05)) this.version = (this.version + 1) % this.versions.length;
+    if (troubled && draw.chance(0.2)) this.version = (this.version + 1) % this.versions.length;
     const content = this.versions[this.version]![file];
     if (troubled && draw.chance(0.1)) throw new TypeError("fetch failed");
     if (!content) return new Response("no such file", { status: 404 });
