@@ -76,3 +76,14 @@ test("where no budget is named it is 2 GiB, and never more slots than experts", 
     /smallest budget that works is 200000000 bytes/,
   );
 });
+
+test("with prefetch the experts of the next two layers are guessed, without it none", async () => {
+  for (const [prefetch, ahead] of [
+    [true, 2],
+    [false, 0],
+  ] as const) {
+    const speaker = cpuSpeaker();
+    expect((await loadModel(speaker, source, null, { slots: 2, prefetch })).ahead).toBe(ahead);
+    speaker.close();
+  }
+});

@@ -4,12 +4,15 @@ import { Connections } from "../../../src/engine/connections.ts";
 import { type DenseModule, loadDense, PIECE_BYTES } from "../../../src/engine/dense.ts";
 import type { Speaker } from "../../../src/ops/ops.ts";
 import { givenFiles } from "../../../src/source/given_files.ts";
+import type { Source } from "../../../src/source/source.ts";
 import { memoryStore } from "../../../src/store/memory.ts";
 
 const FILE = "model.safetensors";
 /** One row of bytes more than a piece. */
 const [ROWS, COLUMNS] = [PIECE_BYTES / 4096 + 1, 1024];
 const BEGIN = 12;
+/** What arrives at a time divides no piece. */
+const ARRIVING = 5_000_000;
 
 test("a matrix longer than a piece comes whole, from the source and on the next visit from the store", async () => {
   const bytes = ROWS * COLUMNS * 4;
@@ -24,6 +27,12 @@ test("a matrix longer than a piece comes whole, from the source and on the next 
     source: { rows: ROWS, columns: COLUMNS, encoding, weight },
     matrix: layMatrix(ROWS, COLUMNS, encoding),
   };
+  const source: Source = {
+    ...givenFiles({}),
+    async *read(_, begin, end) {
+      for (let at = begin; at < end; at += ARRIVING) yield file.slice(at, Math.min(at + ARRIVING, end));
+    },
+  };
   const store = memoryStore();
   for (const from of ["network", "store"] as const) {
     const made = new Uint8Array(bytes);
@@ -34,7 +43,7 @@ test("a matrix longer than a piece comes whole, from the source and on the next 
       speaker,
       store,
       prefix: "p/",
-      reading: { source: givenFiles({ [FILE]: file.slice() }), connections: new Connections(), inDemand: true },
+      reading: { source, connections: new Connections(), inDemand: true },
       onLoaded: (_, origin) => seen.add(origin),
       onUnkept: () => {},
     });
