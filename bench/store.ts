@@ -89,7 +89,7 @@ async function measure({ place: name, megabytes, records, rounds, slices }: Requ
       const blob = blobs.get(key)!;
       return keptBlob(blob, blob.size, await sha256(new Uint8Array(await blob.arrayBuffer())));
     };
-    const reader = new RecordReader({ find, remove: async () => {} }, mib * MIB);
+    const reader = new RecordReader({ find, remove: async () => {} }, { sliceBytes: mib * MIB });
     ways[`${mib} MiB`] = async (key) => void (await reader.read(key, (_, slice) => release(slice)));
   }
   const rates: Record<string, number[]> = Object.fromEntries(Object.keys(ways).map((way) => [way, []]));

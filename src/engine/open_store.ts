@@ -62,6 +62,7 @@ export function forgiving(store: Store, note: (text: string) => void): Store {
     keys: (prefix) => without(store.keys(prefix), []),
     sizes: (prefix) => without(store.sizes(prefix), new Map()),
     delete: (prefix) => without(store.delete(prefix), undefined),
+    doubt: () => store.doubt(),
     close: () => store.close(),
   };
 }

@@ -1,14 +1,13 @@
 import { type DBSchema, type IDBPDatabase, openDB } from "idb";
 import { sha256 } from "../base/hash.ts";
 import { closedError, nameOf, storeError, writeError } from "./errors.ts";
+import { inTime, Overdue, PATIENCE, type Patience } from "./patience.ts";
 import { keptBlob, RecordReader } from "./reader.ts";
 import type { Accept, Store } from "./store.ts";
 
 const VERSION = 1;
 const RECORDS = "records";
 const PLACE = "database";
-/** How long a tab with another version may take to let go of the database. */
-const BLOCKED_MS = 10_000;
 
 /**
  * A record as the database holds it: in a Blob, since an ArrayBuffer inside a record is 3 to 4
@@ -28,10 +27,10 @@ type Database = IDBPDatabase<Schema>;
 
 /**
  * Opens the browser's store, shared by all tabs of an origin. Errors: store, where the browser
- * refuses.
+ * refuses or does not answer.
  */
-export async function openIndexedDbStore(name = "mixtab"): Promise<Store> {
-  const store = new IndexedDbStore(name);
+export async function openIndexedDbStore(name = "mixtab", patience = PATIENCE): Promise<Store> {
+  const store = new IndexedDbStore(name, patience);
   await store.database();
   return store;
 }
@@ -44,16 +43,21 @@ class IndexedDbStore implements Store {
    */
   private connection: Promise<Database> | null = null;
   private closed = false;
-  private readonly reader = new RecordReader({
-    find: async (key) => {
-      const record = await this.use((database) => database.get(RECORDS, key));
-      return record && keptBlob(record.blob, record.bytes, record.sha256);
-    },
-    remove: (key) => this.use((database) => database.delete(RECORDS, key)),
-  });
+  private readonly patience: Patience;
+  private readonly reader: RecordReader;
 
-  constructor(name: string) {
+  constructor(name: string, patience: Patience) {
     this.name = name;
+    this.patience = patience;
+    const shelves = {
+      find: async (key: string) => {
+        const record = await this.use((database) => database.get(RECORDS, key));
+        return record && keptBlob(record.blob, record.bytes, record.sha256);
+      },
+      remove: (key: string) => this.use((database) => database.delete(RECORDS, key)),
+      lost: () => this.lose(),
+    };
+    this.reader = new RecordReader(shelves, { patience });
   }
 
   async read(key: string, accept: Accept, signal?: AbortSignal): Promise<number | undefined> {
@@ -64,7 +68,7 @@ class IndexedDbStore implements Store {
   async put(key: string, bytes: Uint8Array<ArrayBuffer>): Promise<void> {
     const record = { blob: new Blob([bytes]), bytes: bytes.length, sha256: await sha256(bytes) };
     try {
-      await this.use((database) => write(database, key, record));
+      await this.use((database) => write(database, key, record), bytes.length);
     } catch (error) {
       throw await writeError(PLACE, bytes.length, error);
     } finally {
@@ -96,15 +100,21 @@ class IndexedDbStore implements Store {
     }
   }
 
+  doubt(): void {
+    this.reader.forgetAll();
+  }
+
   close(): void {
     this.closed = true;
-    this.connection?.then((database) => database.close()).catch(() => {});
     this.lose();
   }
 
   async database(): Promise<Database> {
     if (this.closed) throw closedError();
-    this.connection ??= connect(this.name, () => this.lose());
+    this.connection ??= inTime(
+      connect(this.name, () => this.lose()),
+      this.patience,
+    );
     try {
       return await this.connection;
     } catch (error) {
@@ -118,21 +128,24 @@ class IndexedDbStore implements Store {
    * deleted), so the records that were read count as unread.
    */
   private lose(): void {
+    this.connection?.then((database) => database.close()).catch(() => {});
     this.connection = null;
     this.reader.forgetAll();
   }
 
   /**
    * Runs `work` on the connection, and once more on a new one if the connection turns out to be
-   * closed.
+   * closed. `bytes`: how many are written.
    */
-  private async use<T>(work: (database: Database) => Promise<T>): Promise<T> {
+  private async use<T>(work: (database: Database) => Promise<T>, bytes = 0): Promise<T> {
+    const once = async () => await inTime(work(await this.database()), this.patience, bytes);
     try {
-      return await work(await this.database());
+      return await once();
     } catch (error) {
+      if (error instanceof Overdue) this.lose();
       if (nameOf(error) !== "InvalidStateError") throw error;
       this.lose();
-      return await work(await this.database());
+      return await once();
     }
   }
 }
@@ -142,32 +155,19 @@ class IndexedDbStore implements Store {
  * tab needs a newer version or the browser ended it.
  */
 async function connect(name: string, onGone: () => void): Promise<Database> {
-  return await new Promise((resolve, reject) => {
-    let timer: ReturnType<typeof setTimeout> | undefined;
-    let gaveUp = false;
-    const opening = openDB<Schema>(name, VERSION, {
-      upgrade(database) {
-        database.createObjectStore(RECORDS);
-      },
-      blocked() {
-        timer = setTimeout(() => {
-          gaveUp = true;
-          reject(new Error("another tab keeps an older version open; close it"));
-        }, BLOCKED_MS);
-      },
-      blocking(_current, _wanted, event) {
-        (event.target as IDBDatabase).close();
-        onGone();
-      },
-      terminated: onGone,
-    });
-    opening.then((database) => {
-      clearTimeout(timer);
-      if (!gaveUp && database.objectStoreNames.contains(RECORDS)) return resolve(database);
-      database.close();
-      reject(new Error(`the database ${name} was made by another program`));
-    }, reject);
+  const database = await openDB<Schema>(name, VERSION, {
+    upgrade(made) {
+      made.createObjectStore(RECORDS);
+    },
+    blocking(_current, _wanted, event) {
+      (event.target as IDBDatabase).close();
+      onGone();
+    },
+    terminated: onGone,
   });
+  if (database.objectStoreNames.contains(RECORDS)) return database;
+  database.close();
+  throw new Error(`the database ${name} was made by another program`);
 }
 
 /**

@@ -59,6 +59,7 @@ export function memoryStore(
       reader.forgetAll(prefix);
     },
 
+    doubt: () => reader.forgetAll(),
     close() {},
   };
 }

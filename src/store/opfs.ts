@@ -2,6 +2,7 @@ import { MixtabError } from "../base/errors.ts";
 import { sha256 } from "../base/hash.ts";
 import { closedError, nameOf, storeError, writeError } from "./errors.ts";
 import { type FilePath, fileOf, keyOf } from "./file_names.ts";
+import { inTime, PATIENCE, type Patience } from "./patience.ts";
 import { type Kept, keptBlob, RecordReader } from "./reader.ts";
 import type { Accept, Store } from "./store.ts";
 import { openTrailer, TRAILER_BYTES, trailer } from "./trailer.ts";
@@ -21,15 +22,15 @@ const PAUSE_MS = 25;
  * another name and then moved, so that nobody finds half a record. Errors: store, where the browser
  * has no such file system or refuses.
  */
-export async function openOpfsStore(name = "mixtab"): Promise<Store> {
+export async function openOpfsStore(name = "mixtab", patience = PATIENCE): Promise<Store> {
   if (typeof FileSystemFileHandle === "undefined" || !("move" in FileSystemFileHandle.prototype))
     throw new MixtabError(
       "store",
       'There is no private file system here, or none whose files can be moved. It needs a newer browser and https or localhost; the store "indexeddb" does without.',
     );
-  const store = new OpfsStore(name);
+  const store = new OpfsStore(name, patience);
   try {
-    await store.clean();
+    await inTime(store.clean(), patience);
   } catch (error) {
     throw storeError(PLACE, error);
   }
@@ -38,14 +39,18 @@ export async function openOpfsStore(name = "mixtab"): Promise<Store> {
 
 class OpfsStore implements Store {
   private readonly name: string;
+  private readonly patience: Patience;
   private closed = false;
-  private readonly reader = new RecordReader({
-    find: (key) => this.find(fileOf(key)),
-    remove: (key) => this.remove(fileOf(key)),
-  });
+  private readonly reader: RecordReader;
 
-  constructor(name: string) {
+  constructor(name: string, patience: Patience) {
     this.name = name;
+    this.patience = patience;
+    const shelves = {
+      find: (key: string) => inTime(this.find(fileOf(key)), patience),
+      remove: (key: string) => inTime(this.remove(fileOf(key)), patience),
+    };
+    this.reader = new RecordReader(shelves, { patience });
   }
 
   async read(key: string, accept: Accept, signal?: AbortSignal): Promise<number | undefined> {
@@ -57,7 +62,8 @@ class OpfsStore implements Store {
     if (this.closed) throw closedError();
     try {
       const end = trailer(bytes.length, await sha256(bytes));
-      await withLock(this.lock, { mode: "shared" }, () => this.write(fileOf(key), [bytes, end]));
+      const write = withLock(this.lock, { mode: "shared" }, () => this.write(fileOf(key), [bytes, end]));
+      await inTime(write, this.patience, bytes.length);
     } catch (error) {
       throw await writeError(PLACE, bytes.length, error);
     } finally {
@@ -66,13 +72,13 @@ class OpfsStore implements Store {
   }
 
   async keys(prefix: string): Promise<string[]> {
-    return [...(await this.files(prefix)).keys()];
+    return [...(await inTime(this.files(prefix), this.patience)).keys()];
   }
 
   async sizes(prefix: string): Promise<ReadonlyMap<string, number>> {
     const sizes = new Map<string, number>();
-    for (const [key, handle] of await this.files(prefix)) {
-      const file = await handle.getFile().catch(() => undefined); // another tab may have removed it
+    for (const [key, handle] of await inTime(this.files(prefix), this.patience)) {
+      const file = await inTime(handle.getFile(), this.patience).catch(() => undefined); // another tab may have removed it
       if (file) sizes.set(key, Math.max(0, file.size - TRAILER_BYTES));
     }
     return sizes;
@@ -80,12 +86,16 @@ class OpfsStore implements Store {
 
   async delete(prefix: string): Promise<void> {
     try {
-      for (const key of await this.keys(prefix)) await this.remove(fileOf(key));
+      for (const key of await this.keys(prefix)) await inTime(this.remove(fileOf(key)), this.patience);
     } catch (error) {
       throw storeError(PLACE, error);
     } finally {
       this.reader.forgetAll(prefix);
     }
+  }
+
+  doubt(): void {
+    this.reader.forgetAll();
   }
 
   close(): void {

@@ -1,6 +1,7 @@
 import { MixtabError } from "../base/errors.ts";
 import { sha256 } from "../base/hash.ts";
 import { nameOf } from "./errors.ts";
+import { inTime, Overdue, PATIENCE, type Patience } from "./patience.ts";
 import { blobSlices, SLICE_BYTES, type Slices } from "./slices.ts";
 import type { Accept } from "./store.ts";
 
@@ -24,6 +25,8 @@ export interface Shelves {
    */
   find(key: string): Promise<Kept | undefined>;
   remove(key: string): Promise<void>;
+  /** To be called when a read was never answered: the way to the records is to be found anew. */
+  lost?(): void;
 }
 
 /**
@@ -33,15 +36,17 @@ export interface Shelves {
 export class RecordReader {
   private readonly shelves: Shelves;
   private readonly sliceBytes: number;
+  private readonly patience: Patience;
   /**
    * By key, what is known of the records that were read; `right` is set once the hash was verified.
    * Finding a record again would cost as much as reading a megabyte of it.
    */
   private readonly entries = new Map<string, { right?: Kept }>();
 
-  constructor(shelves: Shelves, sliceBytes = SLICE_BYTES) {
+  constructor(shelves: Shelves, { sliceBytes = SLICE_BYTES, patience = PATIENCE } = {}) {
     this.shelves = shelves;
     this.sliceBytes = sliceBytes;
+    this.patience = patience;
   }
 
   /** As Store.read. */
@@ -49,7 +54,7 @@ export class RecordReader {
     signal?.throwIfAborted();
     const known = this.entries.get(key)?.right;
     if (!known) return await this.readFirst(key, accept, signal);
-    const reached = await stream(known, this.sliceBytes, accept, signal);
+    const reached = await this.stream(known, accept, signal);
     if (reached === known.bytes) return reached;
     this.forget(key);
     if (reached === 0) return await this.readFirst(key, accept, signal); // another tab may have replaced it
@@ -81,53 +86,66 @@ export class RecordReader {
     try {
       const record = await this.shelves.find(key);
       if (!record) return undefined;
-      const bytes = await whole(record);
+      const bytes = await this.whole(record);
       if ((await sha256(bytes)) === record.sha256) {
         entry.right = record;
         return bytes;
       }
     } catch (error) {
       if (error instanceof MixtabError) throw error;
-      if (nameOf(error) === "AbortError") return undefined; // the connection was lost, not the record
+      if (error instanceof Overdue) this.lost();
+      if (error instanceof Overdue || nameOf(error) === "AbortError") return undefined; // the record may be sound
     }
     if (this.entries.get(key) !== entry) return undefined; // it was put again meanwhile
     this.forget(key);
     await this.shelves.remove(key).catch(() => {}); // if that fails, the next put overwrites it
     return undefined;
   }
-}
 
-async function whole(record: Kept): Promise<Uint8Array<ArrayBuffer>> {
-  if (record.bytes === 0) return new Uint8Array();
-  const slices = record.open();
-  try {
-    return await slices.next(record.bytes);
-  } finally {
-    slices.close();
+  /** Forgets all it knows of the records, since reads are no longer answered. */
+  private lost(): void {
+    this.forgetAll();
+    this.shelves.lost?.();
   }
-}
 
-/**
- * Gives a record to `accept` slice by slice. Resolves to how many bytes were accepted: all, or
- * those before a slice that could not be read.
- */
-async function stream(record: Kept, sliceBytes: number, accept: Accept, signal?: AbortSignal): Promise<number> {
-  const slices = record.open();
-  const read = (at: number) =>
-    at < record.bytes ? slices.next(Math.min(sliceBytes, record.bytes - at)).catch(() => undefined) : undefined;
-  try {
-    let at = 0;
-    for (let next = read(0); next; ) {
-      const slice = await next;
-      signal?.throwIfAborted();
-      if (!slice) break;
-      const { length } = slice;
-      next = read(at + length);
-      accept(at, slice);
-      at += length;
+  private async whole(record: Kept): Promise<Uint8Array<ArrayBuffer>> {
+    if (record.bytes === 0) return new Uint8Array();
+    const slices = record.open();
+    try {
+      return await inTime(slices.next(record.bytes), this.patience, record.bytes);
+    } finally {
+      slices.close();
     }
-    return at;
-  } finally {
-    slices.close();
+  }
+
+  /**
+   * Gives a record to `accept` slice by slice. Resolves to how many bytes were accepted: all, or
+   * those before a slice that could not be read.
+   */
+  private async stream(record: Kept, accept: Accept, signal?: AbortSignal): Promise<number> {
+    const slices = record.open();
+    const read = (at: number) => {
+      if (at >= record.bytes) return undefined;
+      const bytes = Math.min(this.sliceBytes, record.bytes - at);
+      return inTime(slices.next(bytes), this.patience, bytes).catch((error) => {
+        if (error instanceof Overdue) this.lost();
+        return undefined;
+      });
+    };
+    try {
+      let at = 0;
+      for (let next = read(0); next; ) {
+        const slice = await next;
+        signal?.throwIfAborted();
+        if (!slice) break;
+        const { length } = slice;
+        next = read(at + length);
+        accept(at, slice);
+        at += length;
+      }
+      return at;
+    } finally {
+      slices.close();
+    }
   }
 }

@@ -34,6 +34,8 @@ export interface Store {
   sizes(prefix: string): Promise<ReadonlyMap<string, number>>;
   /** Deletes every record whose key begins with `prefix`. */
   delete(prefix: string): Promise<void>;
+  /** From now on each record's next read is a first one again, and so checked. */
+  doubt(): void;
   close(): void;
 }
 

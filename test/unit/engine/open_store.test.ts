@@ -132,6 +132,7 @@ test.each(["read", "keys", "delete"] as const)(
       keys: (...request) => again.keys(...request),
       sizes: (...request) => again.sizes(...request),
       delete: (...request) => again.delete(...request),
+      doubt: () => again.doubt(),
       close: () => again.close(),
     };
     const again = await openIndexedDbStore();

@@ -53,7 +53,7 @@ async function fakeRecord(bytes: Uint8Array<ArrayBuffer>) {
       state.removed++;
     },
   };
-  const reader = new RecordReader(shelves, SLICE);
+  const reader = new RecordReader(shelves, { sliceBytes: SLICE });
   return { state, reader, record };
 }
 
@@ -178,7 +178,7 @@ test("a record that was put anew while it was verified is verified again, and no
   reader.forget("a");
   const damaged = { ...record, sha256: "00" };
   const shelves = { find: async () => damaged, remove: async () => void state.removed++ };
-  const other = new RecordReader(shelves, SLICE);
+  const other = new RecordReader(shelves, { sliceBytes: SLICE });
   const second = readAll(other, 1000);
   other.forget("a");
   expect((await second).result).toBeUndefined();
