@@ -11,6 +11,7 @@ import { type HttpOptions, httpSource } from "../../../src/source/http.ts";
 import { sleep } from "../../../src/source/sleep.ts";
 import { Waits } from "../../../src/source/waits.ts";
 import { type MemoryRecord, memoryStore } from "../../../src/store/memory.ts";
+import { FakeHub, pageFetch } from "../../support/fake_hub.ts";
 import { numbers } from "../../support/toy_model.ts";
 import { type Handler, TestServer } from "../source/server.ts";
 
@@ -308,6 +309,29 @@ test("weights that changed behind the same config.json since a whole visit are l
   await second.done();
   expect(await versionsIn(records)).toEqual(new Set(["two"]));
   expect(second.warnings()).toEqual([expect.stringMatching(CHANGED)]);
+});
+
+test("on the Hub the commit is the version: another one is loaded anew, the same one asks for no weights", async () => {
+  const [one, two] = ["1".repeat(40), "2".repeat(40)];
+  const hub = await new FakeHub({ commits: { [one]: ONE, [two]: TWO }, main: one }).start();
+  open.push(() => hub.stop());
+  const records = new Map<string, MemoryRecord>();
+  const first = await visit(hub.url, records, { fetch: pageFetch });
+  await first.done();
+  await first.engine.close();
+  const weights = () => [...hub.resolved, ...hub.fetched].filter((line) => line.includes(WEIGHTS)).length;
+  const asked = weights();
+  const same = await visit(hub.url, records, { fetch: pageFetch });
+  await same.done();
+  await same.engine.close();
+  expect(weights()).toBe(asked);
+  hub.main = two;
+  const third = await visit(hub.url, records, { fetch: pageFetch });
+  await third.done();
+  expect(await ask(third.engine)).toBe(answers[1]);
+  expect(await versionsIn(records)).toEqual(new Set(["two"]));
+  expect([first, same].map(({ warnings }) => warnings())).toEqual([[], []]);
+  expect(third.warnings()).toEqual([expect.stringMatching(CHANGED)]);
 });
 
 test("a server that shows no validators is judged by length, and that is said", async () => {
