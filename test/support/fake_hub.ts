@@ -95,7 +95,7 @@ export class FakeHub {
     const found = this.options.commits[commit]?.[file];
     if (this.options.commits[commit]) response.setHeader("X-Repo-Commit", commit);
     if (!found) return void response.writeHead(404, { "X-Error-Code": "EntryNotFound" }).end();
-    const hash = createHash("sha256").update(found).digest("hex");
+    const hash = hashOf("sha256", found);
     response.setHeader("X-Linked-Size", found.length).setHeader("X-Linked-ETag", `"${hash}"`);
     if (found.length < LARGE_BYTES) return void send(request, response, found);
     const { expiresMs = 3_600_000 } = this.options;
@@ -159,7 +159,7 @@ function hide(response: Response, name: string): void {
 }
 
 function send(request: IncomingMessage, response: ServerResponse, file: Uint8Array): void {
-  response.setHeader("ETag", `"${createHash("sha1").update(file).digest("hex")}"`);
+  response.setHeader("ETag", `"${hashOf("sha1", file)}"`);
   response.setHeader("Accept-Ranges", "bytes");
   const range = /^bytes=(\d+)-(\d+)$/.exec(request.headers.range ?? "");
   if (!range) return void response.writeHead(200, { "Content-Length": file.length }).end(file);
@@ -171,6 +171,16 @@ function send(request: IncomingMessage, response: ServerResponse, file: Uint8Arr
     "Content-Range": `bytes ${begin}-${end - 1}/${file.length}`,
   });
   response.end(file.subarray(begin, end));
+}
+
+const hashes = new WeakMap<Uint8Array, Map<string, string>>();
+/** The hash of a file, made once: it is asked for with every range. */
+function hashOf(algorithm: "sha1" | "sha256", file: Uint8Array): string {
+  const known = hashes.get(file) ?? new Map<string, string>();
+  hashes.set(file, known);
+  const hash = known.get(algorithm) ?? createHash(algorithm).update(file).digest("hex");
+  known.set(algorithm, hash);
+  return hash;
 }
 
 const sign = (claim: string): string => createHmac("sha256", SECRET).update(claim).digest("hex");
