@@ -2,14 +2,14 @@
 // experts are chosen, and LOWEST in the groups that are not among the best: a group is worth the
 // sum of its two largest keys, ties go to the lowest group. One workgroup per token; each lane is
 // an expert.
-override experts: u32;     // E
 override is_sigmoid: bool;
 override has_bias: bool;
-override groups: u32;      // 0: none
 
 struct Numbers {
-  best: u32,    // how many groups stay
-  offset: u32,  // of bias, in words
+  experts: u32,  // E
+  groups: u32,
+  best: u32,     // how many groups stay
+  offset: u32,   // of bias, in words
 }
 
 @group(1) @binding(0) var<storage, read> logits: array<f32>;        // [T, E]
@@ -19,8 +19,8 @@ struct Numbers {
 @group(1) @binding(4) var<uniform> numbers: Numbers;
 
 var<workgroup> scratch: array<f32, 256>;
-var<workgroup> key_of: array<f32, 256>;   // by expert
-var<workgroup> worth_of: array<f32, 256>; // by group
+var<workgroup> key_of: array<f32, 256>;    // by expert
+var<workgroup> worth_of: array<f32, 256>;  // by group
 
 fn largest(value: f32, lane: u32) -> f32 {
   workgroupBarrier();
@@ -59,9 +59,9 @@ fn worth(group: u32, size: u32) -> f32 {
 fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
   let t = id.y;
   if (t >= rows()) { return; }
-  let is_expert = lane < experts;
+  let is_expert = lane < numbers.experts;
   var logit = LOWEST;
-  if (is_expert) { logit = logits[t * experts + lane]; }
+  if (is_expert) { logit = logits[t * numbers.experts + lane]; }
   var share = 0.0;
   if (is_sigmoid) {
     share = 1.0 / (1.0 + exp(min(-logit, 80.0)));
@@ -73,22 +73,20 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
   var key = share;
   if (has_bias && is_expert) { key += bias[numbers.offset + lane]; }
 
-  if (groups > 0u) {
-    // Without groups this is compiled all the same, and must not divide by 0.
-    let last = max(groups, 1u) - 1u;
-    let size = experts / (last + 1u);
+  if (numbers.best < numbers.groups) {
+    let size = numbers.experts / numbers.groups;
     key_of[lane] = key;
     workgroupBarrier();
-    if (lane < groups) { worth_of[lane] = worth(lane, size); }
+    if (lane < numbers.groups) { worth_of[lane] = worth(lane, size); }
     workgroupBarrier();
-    let own = min(lane / size, last);
+    let own = min(lane / size, numbers.groups - 1u);
     var rank = 0u;
-    for (var g = 0u; g < groups; g++) {
+    for (var g = 0u; g < numbers.groups; g++) {
       rank += u32(worth_of[g] > worth_of[own] || (worth_of[g] == worth_of[own] && g < own));
     }
     if (rank >= numbers.best) { key = LOWEST; }
   }
   if (!is_expert) { return; }
-  shares[t * experts + lane] = share;
-  keys[t * experts + lane] = key;
+  shares[t * numbers.experts + lane] = share;
+  keys[t * numbers.experts + lane] = key;
 }

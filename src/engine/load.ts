@@ -153,7 +153,7 @@ export async function loadModel(
     blueprint,
     repository,
     say,
-    rings: [...caches, ...histories],
+    caches: [...caches, ...histories],
     pool,
     library,
     contextLength,

@@ -6,6 +6,6 @@ export const score = defineKernel({
   name: "score",
   source: [prelude, source],
   bindings: { logits: "read", bias: "read", shares: "read_write", keys: "read_write" },
-  constants: { experts: "u32", is_sigmoid: "bool", has_bias: "bool", groups: "u32" },
-  numbers: { best: "u32", offset: "u32" },
+  constants: { is_sigmoid: "bool", has_bias: "bool" },
+  numbers: { experts: "u32", groups: "u32", best: "u32", offset: "u32" },
 });

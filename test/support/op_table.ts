@@ -366,6 +366,13 @@ const RULINGS: readonly Ruling[] = [
   { title: "sparsemixer, few are near", size: 3, rule: () => ({ kind: "sparsemixer", jitter: 0.4 }) },
   { title: "sparsemixer, logits that are equal", size: 0, rule: () => ({ kind: "sparsemixer", jitter: 0.01 }) },
 ];
+const deepseek = (bias: Weight): Scores => ({
+  ...SOFTMAX,
+  score: "sigmoid",
+  choiceBias: bias,
+  groups: { count: 8, best: 4 },
+  renormalise: 1e-20,
+});
 const scaled = (own: Weight): Scores => ({ ...SOFTMAX, renormalise: 0, scale: 2.5, expertScale: own });
 
 export const OP_TABLE: readonly OpCase[] = [
@@ -477,8 +484,8 @@ export const OP_TABLE: readonly OpCase[] = [
   ),
   line(
     "attend, sinks that take nearly all, a window over several splits",
-    [activation(2 * 8), activation(8), activation(8), weight(1, 2, plain("f32"), 60), cache(330, 8, 300)],
-    (ops, q, k, v, sinks, c) => ops.attend(q, k, v, over(c, 8, { sinks })),
+    [activation(2 * 12), activation(12), activation(12), weight(1, 2, plain("f32"), 20), cache(330, 12, 300)],
+    (ops, q, k, v, sinks, c) => ops.attend(q, k, v, over(c, 12, { sinks })),
     { position: 760, steps: [16, 3] },
   ),
   line(
@@ -487,7 +494,7 @@ export const OP_TABLE: readonly OpCase[] = [
     (ops, q, k, v, sinks, c) => ops.attend(q, k, v, over(c, 512, { sinks })),
     { position: 250, steps: [9] },
   ),
-  ...[72, 136, 256, 260].map((width) =>
+  ...[72, 260].map((width) =>
     line(
       `attend, heads of ${width}`,
       [activation(2 * width), activation(width), activation(width), cache(9, width)],
@@ -565,20 +572,9 @@ export const OP_TABLE: readonly OpCase[] = [
     ),
   ),
   line(
-    "moe, as many experts as there can be, ten for each token",
-    [activation(32), weight(256, 32), experts(256, 10, [32, 32], [q4, q4, q4])],
-    moe(),
-  ),
-  line(
-    "moe, the best of eight groups of 32",
+    "moe, as many experts as there can be, ten of the best of eight groups",
     [activation(32), weight(256, 32), experts(256, 10, [32, 32], [q4, q4, q4]), weight(1, 256)],
-    (ops, x, router, layer, bias) =>
-      moe({ ...SOFTMAX, score: "sigmoid", choiceBias: bias, groups: { count: 8, best: 4 }, renormalise: 1e-20 })(
-        ops,
-        x,
-        router,
-        layer,
-      ),
+    (ops, x, router, layer, bias) => moe(deepseek(bias))(ops, x, router, layer),
   ),
   ...RULINGS.filter(({ size = 1 }) => size > 0).map(({ title, rule }) =>
     line(

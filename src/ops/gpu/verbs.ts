@@ -330,8 +330,8 @@ export class GpuRecorder implements Ops {
       is_sigmoid: Number(by === "sigmoid"),
       has_bias: Number(bias !== null),
       offset: (bias?.matrix.weight ?? 0) / 4,
-      groups: groups?.count ?? 0,
-      best: groups?.best ?? 0,
+      groups: groups?.count ?? 1,
+      best: groups?.best ?? 1,
     };
     const operands = { logits: memoryOf(logits), bias: bias ? bufferOf(bias) : memoryOf(logits), shares, keys };
     this.recording.dispatch(score, given, operands, [1, this.rowsOf(logits)]);

@@ -429,7 +429,7 @@ test("a model that cannot run has a name for it", async () => {
   expect(
     await changed((config) => {
       drop(config);
-      config.model_type = "gpt_oss";
+      config.model_type = "mamba";
     }),
   ).toBe("unsupported-model");
   expect(

@@ -12,6 +12,9 @@ import { readWhole, type Store } from "../../../src/store/store.ts";
 
 const SHORT = { stillMs: 150, bytesPerSecond: 1e9 };
 const never = <T>() => new Promise<T>(() => {});
+/** A request of the database that is never answered. */
+const unanswered = <T extends IDBRequest = IDBRequest>(): T =>
+  Object.assign(Object.create(IDBOpenDBRequest.prototype), { addEventListener() {}, removeEventListener() {} });
 const content = Uint8Array.from({ length: 200 }, (_, index) => index);
 
 beforeEach(() => {
@@ -74,13 +77,13 @@ test("a read whose bytes stop coming ends as unreadable; the way to the records 
 test("a database that never answers is an error when it is opened, and costs a record when it is read", async () => {
   const store = await openIndexedDbStore("mixtab", SHORT);
   await store.put("a", content);
-  const get = vi.spyOn(IDBObjectStore.prototype, "get").mockImplementation(() => new EventTarget() as IDBRequest);
+  const get = vi.spyOn(IDBObjectStore.prototype, "get").mockImplementation(unanswered);
   expect(await readWhole(store, "a")).toBeUndefined();
   get.mockRestore();
   expect(await readWhole(store, "a"), "the next read opens it again").toEqual(content);
   store.close();
 
-  vi.stubGlobal("indexedDB", { open: () => new EventTarget() });
+  vi.stubGlobal("indexedDB", { open: unanswered });
   await expect(openIndexedDbStore("other", SHORT)).rejects.toMatchObject({ code: "store" });
 });
 
@@ -120,9 +123,7 @@ test("whatever happens to a store, a read gives a whole record, nothing, or an e
         else if (event === "doubt") store.doubt();
         else if (event === "damage" && records.has(key)) records.get(key).bytes[7] ^= 1;
         else if (event === "stall" && inDatabase) {
-          const get = vi
-            .spyOn(IDBObjectStore.prototype, "get")
-            .mockImplementation(() => new EventTarget() as IDBRequest);
+          const get = vi.spyOn(IDBObjectStore.prototype, "get").mockImplementation(unanswered);
           await readWhole(store, key).catch(() => {});
           get.mockRestore();
         }
