@@ -41,6 +41,7 @@ export function claimedCheckpoint(config: unknown): Checkpoint {
           "mixtab reads MLX's affine 4 and 8 bits in groups of 32, 64 or 128.",
       );
     },
-    findVector: (_, length) => sourceOf(1, length, plain),
+    findPlain: (_, rows, columns) => sourceOf(rows, columns, plain),
+    unclaimed: () => [],
   };
 }

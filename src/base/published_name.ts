@@ -20,4 +20,15 @@ export interface PublishedName {
    * w1 above w3.
    */
   readonly firstRow?: number;
+  /** How many rows such a tensor has, where it holds more than two matrices. */
+  readonly ofRows?: number;
+}
+
+/**
+ * A tensor's or module's name as a model of text alone has it. Models of text and images publish
+ * the part for text below `language_model.` or `model.language_model.`.
+ */
+export function textName(name: string): string {
+  const rest = name.replace(/^(?:model\.)?language_model\.(?:model\.)?/, "");
+  return rest === name || rest.startsWith("lm_head.") || rest === "lm_head" ? rest : `model.${rest}`;
 }

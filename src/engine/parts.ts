@@ -5,7 +5,7 @@ import type { FileRange, MatrixSource } from "../format/checkpoint.ts";
 import { decodeFloats } from "../format/floats.ts";
 import { quantizeRows } from "../format/quantize.ts";
 import type { Source } from "../source/source.ts";
-import type { Connections } from "./connections.ts";
+import type { Connections, Purpose } from "./connections.ts";
 
 /** A range of a file and where its bytes go: `accept` gets them in order. */
 export interface Part {
@@ -15,8 +15,11 @@ export interface Part {
 
 export type Write = (offset: number, bytes: Uint8Array<ArrayBuffer>) => void;
 
-/** Parts next to each other in a file, with at most this much between them, are one request. */
-const GAP_BYTES = 16 * 1024;
+/**
+ * Parts next to each other in a file, with at most this much between them, are one request. More
+ * than padding may be of another matrix, whose bytes are not to be fetched twice.
+ */
+const GAP_BYTES = 64;
 /** A request is not extended beyond this. */
 const REQUEST_BYTES = 8 * 1024 * 1024;
 
@@ -24,24 +27,24 @@ const REQUEST_BYTES = 8 * 1024 * 1024;
  * What to read, and how it becomes `target`: copied as published, widened, or quantised row by row
  * as it arrives.
  */
-export function matrixParts(source: MatrixSource, target: Matrix, write: Write): Part[] {
+export function matrixParts(source: MatrixSource, target: Matrix, write: Write, plus = 0): Part[] {
   const { encoding } = source;
-  if (sameEncoding(encoding, target.encoding)) {
+  if (sameEncoding(encoding, target.encoding) && plus === 0) {
     const parts = [copy(source.weight, target.weight, write)];
     if (source.scales) parts.push(copy(source.scales, target.scales, write));
     if (source.biases) parts.push(copy(source.biases, target.biases, write));
     return parts;
   }
   assert(encoding.kind === "plain", "only plain floats are converted on arrival");
-  return [{ range: source.weight, accept: inRows(source, encoding.dtype, convert(target, write)) }];
+  return [{ range: source.weight, accept: inRows(source, encoding.dtype, convert(target, write, plus)) }];
 }
 
 /** Rows of floats, as bytes of the target. */
-function convert({ encoding, ...target }: Matrix, write: Write): TakeRows {
+function convert({ encoding, ...target }: Matrix, write: Write, plus: number): TakeRows {
   switch (encoding.kind) {
     case "plain":
       assert(encoding.dtype === "f32", "floats are only widened");
-      return widen(target, write);
+      return widen(target, write, plus);
     case "affine":
       return quantise(target, encoding, write);
     default:
@@ -96,9 +99,11 @@ function inRows({ rows, columns }: MatrixSource, dtype: Float, take: TakeRows): 
 type LaidOut = Omit<Matrix, "encoding">;
 
 const widen =
-  ({ weight, columns }: LaidOut, write: Write): TakeRows =>
-  (values, firstRow) =>
+  ({ weight, columns }: LaidOut, write: Write, plus: number): TakeRows =>
+  (values, firstRow) => {
+    for (let i = 0; i < values.length; i++) values[i]! += plus;
     write(weight + firstRow * columns * 4, new Uint8Array(values.buffer, values.byteOffset, values.byteLength));
+  };
 
 function quantise({ columns, ...at }: LaidOut, encoding: Affine, write: Write): TakeRows {
   return (values, firstRow) => {
@@ -121,7 +126,7 @@ export interface Reading {
   readonly source: Source;
   readonly connections: Connections;
   /** Whether somebody waits for the answer; else it is the background fill. */
-  readonly inDemand: boolean;
+  readonly purpose: Purpose;
   readonly signal?: AbortSignal | undefined;
   /** Told of bytes as they arrive. */
   readonly onBytes?: (count: number) => void;
@@ -132,10 +137,10 @@ export interface Reading {
  * the others.
  */
 export async function readParts(parts: readonly Part[], reading: Reading): Promise<void> {
-  const { connections, inDemand } = reading;
+  const { connections, purpose } = reading;
   const stop = new AbortController();
   const signal = reading.signal ? AbortSignal.any([reading.signal, stop.signal]) : stop.signal;
-  const requests = neighbours(parts).map((run) => connections.run(inDemand, () => request(run, reading, signal)));
+  const requests = neighbours(parts).map((run) => connections.run(purpose, () => request(run, reading, signal)));
   const first = Promise.all(requests);
   first.catch((reason) => stop.abort(reason));
   await Promise.allSettled(requests);

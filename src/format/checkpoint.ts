@@ -1,6 +1,6 @@
 import { MixtabError } from "../base/errors.ts";
 import { type Affine, type Encoding, FLOAT_BYTES, type Float } from "../base/matrix.ts";
-import type { PublishedName } from "../base/published_name.ts";
+import { type PublishedName, textName } from "../base/published_name.ts";
 import { excerpt } from "../base/quote.ts";
 import { type Claims, readClaims, unsupported } from "./quantization_config.ts";
 import type { TensorEntry } from "./safetensors.ts";
@@ -37,9 +37,19 @@ export interface Checkpoint {
    */
   find(candidates: readonly PublishedName[], rows: number, columns: number): MatrixSource;
   /**
-   * The plain vector named `<name>.weight` or `name`, as a matrix of one row. Errors as in `find`.
+   * A plain tensor named `<name>.weight` or `name`, as a matrix: a vector is one of one row, and
+   * dimensions of 1 do not count. Errors as in `find`.
    */
-  findVector(name: string, length: number): MatrixSource;
+  findPlain(candidates: readonly PublishedName[], rows: number, columns: number): MatrixSource;
+  /** The tensors that nothing has been found in so far, by their published names. */
+  unclaimed(): readonly Unclaimed[];
+}
+
+/** A tensor that no part of the model asked for. */
+export interface Unclaimed {
+  /** As published. */
+  readonly name: string;
+  readonly bytes: number;
 }
 
 interface PublishedTensor extends TensorEntry {
@@ -60,8 +70,14 @@ export function openCheckpoint(
   const claims = readClaims(config);
   const tensors = new Map<string, PublishedTensor>();
   for (const [file, entries] of shards)
-    for (const [name, entry] of entries) tensors.set(name, { ...entry, name, file });
-  const named = ({ module, bare }: PublishedName) => tensors.get(bare ? module : `${module}.weight`);
+    for (const [name, entry] of entries) tensors.set(textName(name), { ...entry, name, file });
+  const claimed = new Set<PublishedTensor>();
+  const claim = (name: string): PublishedTensor | undefined => {
+    const tensor = tensors.get(textName(name));
+    if (tensor) claimed.add(tensor);
+    return tensor;
+  };
+  const named = ({ module, bare }: PublishedName) => claim(bare ? module : `${module}.weight`);
 
   return {
     has: (module) => tensors.has(`${module}.weight`) || tensors.has(module),
@@ -70,9 +86,9 @@ export function openCheckpoint(
       for (const name of candidates) {
         const weight = named(name);
         if (!weight) continue;
-        const scales = name.bare ? undefined : tensors.get(`${name.module}.scales`);
+        const scales = name.bare ? undefined : claim(`${name.module}.scales`);
         if (!scales) return plain(weight, name, rows, columns);
-        return affine(weight, scales, tensors.get(`${name.module}.biases`), name, rows, columns, claims);
+        return affine(weight, scales, claim(`${name.module}.biases`), name, rows, columns, claims);
       }
       throw missing(
         candidates.map(({ module, bare }) => (bare ? module : `${module}.weight`)),
@@ -80,14 +96,22 @@ export function openCheckpoint(
       );
     },
 
-    findVector(name, length) {
-      const tensor = tensors.get(`${name}.weight`) ?? tensors.get(name);
-      if (!tensor) throw missing([`${name}.weight`, name], tensors.keys());
-      if (tensor.shape.length !== 1 || tensor.shape[0] !== length) throw wrongShape(tensor, [length]);
+    findPlain(candidates, rows, columns) {
+      const names = candidates.flatMap(({ module }) => [`${module}.weight`, module]);
+      const name = names.find((each) => tensors.has(textName(each)));
+      const tensor = name === undefined ? undefined : claim(name);
+      if (!tensor) throw missing(names, tensors.keys());
+      const said = tensor.shape.filter((length) => length !== 1);
+      const wanted = [rows, columns].filter((length) => length !== 1);
+      if (said.join() !== wanted.join()) throw wrongShape(tensor, rows === 1 ? [columns] : [rows, columns]);
       const { file, begin, end } = tensor;
-      const encoding: Encoding = { kind: "plain", dtype: floatOf(tensor) };
-      return { rows: 1, columns: length, encoding, weight: { file, begin, end } };
+      return { rows, columns, encoding: { kind: "plain", dtype: floatOf(tensor) }, weight: { file, begin, end } };
     },
+
+    unclaimed: () =>
+      [...tensors.values()]
+        .filter((tensor) => !claimed.has(tensor))
+        .map(({ name, begin, end }) => ({ name, bytes: end - begin })),
   };
 }
 
@@ -162,12 +186,13 @@ function affineEncoding(
 }
 
 /**
- * Throws unless the tensor has the shape [rows, width], or [2 * rows, width] if the name has
+ * Throws unless the tensor has the shape [rows, width], or the height of its name if that has
  * `firstRow`. If the name has `stack`, a leading dimension larger than `stack` must stand before
  * that.
  */
-function checkShape(tensor: PublishedTensor, { stack, firstRow }: PublishedName, rows: number, width: number): void {
-  const height = firstRow === undefined ? rows : 2 * rows;
+function checkShape(tensor: PublishedTensor, name: PublishedName, rows: number, width: number): void {
+  const { stack, firstRow, ofRows = 2 * rows } = name;
+  const height = firstRow === undefined ? rows : ofRows;
   const { shape } = tensor;
   const front = shape.slice(0, -2);
   const fits = shape.at(-2) === height && shape.at(-1) === width && front.length === (stack === undefined ? 0 : 1);

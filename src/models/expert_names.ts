@@ -20,6 +20,11 @@ export const expertsUnder =
     fusedExpert(prefix, hidden, expert, part),
   ];
 
+/** As `expertsUnder`, of w1, w2 and w3 by these names: `experts.3.w1`. */
+export const numberedExperts =
+  (prefix: string): ExpertsSpec["names"] =>
+  (expert, part) => [{ module: `${prefix}.experts.${expert}.${part}` }, stackedExpert(prefix, expert, part)];
+
 /** MLX's `switch_mlp`: one stack [E, out, in] for each matrix. */
 export const stackedExpert = (prefix: string, expert: number, part: ExpertPart): PublishedName => ({
   module: `${prefix}.switch_mlp.${PROJECTIONS[part]}`,
