@@ -29,7 +29,8 @@ export function httpSource(baseUrl: string, options: HttpOptions = {}): Source {
         const { response } = answer;
         const absent = isAbsent(response, file) || (isRefused(response) && isOptional(file));
         if (absent) return await discard(response, undefined);
-        if (!response.ok) throw await discard(response, statusError(response, file));
+        // 204 and 206 are no whole file, though they are "ok".
+        if (response.status !== 200) throw await discard(response, statusError(response, file));
         try {
           checkTextBytes(file, Number(describe(response).length));
           return await readText(file, answer.pieces());

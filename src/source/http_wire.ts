@@ -194,7 +194,7 @@ export class HttpWire {
     const { response } = await this.request(file, { method: "HEAD", cache: "no-cache" }, signal);
     if (!response.ok) throw statusError(response, file);
     const { length, encoding } = describe(response);
-    if (length === null || encoding !== null) throw noRange(file, "it does not say how long the file is");
+    if (!/^\d+$/.test(length ?? "") || encoding !== null) throw noRange(file, "it does not say how long the file is");
     this.versions.check(file, versionOf(response, Number(length)));
     return Number(length);
   }

@@ -11,6 +11,8 @@ const INDEX = "model.safetensors.index.json";
 const MAX_SHARDS = 2048;
 /** Characters of a file's name; published ones have about 40, and messages show it whole. */
 const MAX_NAME = 200;
+/** How deep JSON may nest; published files do so five times, and what writes JSON recurses. */
+const MAX_DEPTH = 64;
 /** Hex digits of the revision: 64 bits tell the versions of one model apart. */
 const REVISION_DIGITS = 16;
 
@@ -126,11 +128,19 @@ function isPlainName(file: unknown): file is string {
 }
 
 function parseJson(file: string, text: string): unknown {
+  let json: unknown;
   try {
-    return JSON.parse(text);
+    json = JSON.parse(text);
   } catch (cause) {
     throw badJson(file, /^\s*</.test(text) ? "it is an HTML page" : "it is not JSON", cause);
   }
+  if (nestsDeeper(json, MAX_DEPTH)) throw badJson(file, `it nests deeper than ${MAX_DEPTH} times`);
+  return json;
+}
+
+function nestsDeeper(json: unknown, most: number): boolean {
+  if (typeof json !== "object" || json === null) return false;
+  return most === 0 || Object.values(json).some((inner) => nestsDeeper(inner, most - 1));
 }
 
 function badJson(file: string, what: string, cause?: unknown): MixtabError {

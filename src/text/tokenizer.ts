@@ -50,7 +50,8 @@ export function loadTokenizer(tokenizerJson: unknown, tokenizerConfig: unknown |
   };
 
   return {
-    encode: (text, { addSpecialTokens }) => inner.encode(text, { add_special_tokens: addSpecialTokens }).ids,
+    encode: (text, { addSpecialTokens }) =>
+      usable(() => inner.encode(text, { add_special_tokens: addSpecialTokens }).ids),
     decode: (ids, { skipSpecialTokens }) => {
       const whole = start("whole", skipSpecialTokens);
       return ids.map((id) => whole.push(id)).join("") + whole.flush();
@@ -174,8 +175,13 @@ function tokenText(config: Fields, name: "bos_token" | "eos_token"): string | un
  * does it if the setting is absent.
  */
 function openPackage(file: TokenizerFile, eosToken: string | undefined): HuggingFaceTokenizer {
+  return usable(() => new HuggingFaceTokenizer(file, { eos_token: eosToken, clean_up_tokenization_spaces: false }));
+}
+
+/** Calls the package, which finds some mistakes of a file only when it encodes a text. */
+function usable<T>(call: () => T): T {
   try {
-    return new HuggingFaceTokenizer(file, { eos_token: eosToken, clean_up_tokenization_spaces: false });
+    return call();
   } catch (error) {
     const what = error instanceof Error ? error.message : String(error);
     throw bad("tokenizer.json", `it cannot be used (${excerpt(what)})`, error);

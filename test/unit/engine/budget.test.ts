@@ -1,7 +1,8 @@
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { MixtabError } from "../../../src/base/errors.ts";
-import { type LoadOptions, loadModel, resizePool } from "../../../src/engine/load.ts";
+import type { ExpertLibrary } from "../../../src/engine/library.ts";
+import { type LoadOptions, loadModel, resizePool, slotsFor } from "../../../src/engine/load.ts";
 import { cpuSpeaker } from "../../../src/ops/cpu/speaker.ts";
 import type { Speaker } from "../../../src/ops/ops.ts";
 import { directorySource } from "../../../src/source/directory.ts";
@@ -64,4 +65,25 @@ test("a budget the device does not give is out-of-memory at once; a growing one 
   expect(pool!.slots.count).toBe(6);
   await resizePool(library!, pool!, "auto");
   expect(pool!.slots.count).toBe(6);
+});
+
+test("where no budget is named it is 2 GiB, and never more slots than experts", () => {
+  const library = { recordBytes: 100_000_000, top: 2, count: 256 } as ExpertLibrary;
+  expect(slotsFor(library, {})).toBe(21);
+  expect(slotsFor({ ...library, count: 20 } as ExpertLibrary, {})).toBe(20);
+  expect(slotsFor(library, { budgetBytes: 200_000_000 })).toBe(2);
+  expect(() => slotsFor(library, { budgetBytes: 199_999_999 })).toThrow(
+    /smallest budget that works is 200000000 bytes/,
+  );
+});
+
+test("with prefetch the experts of the next two layers are guessed, without it none", async () => {
+  for (const [prefetch, ahead] of [
+    [true, 2],
+    [false, 0],
+  ] as const) {
+    const speaker = cpuSpeaker();
+    expect((await loadModel(speaker, source, null, { slots: 2, prefetch })).ahead).toBe(ahead);
+    speaker.close();
+  }
 });

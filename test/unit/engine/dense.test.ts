@@ -18,7 +18,7 @@ async function loaded(dtype: "F32" | "BF16", spec: Omit<WeightSpec, "names">): P
   const { checkpoint } = await openRepository(source, null, "none");
   const module = denseModule({ names: [{ module: "a" }], ...spec }, checkpoint, ({ encoding }) => encoding);
   const store = memoryStore();
-  const [speaker, reading] = [cpuSpeaker(), { source, connections: new Connections(), inDemand: true }];
+  const [speaker, reading] = [cpuSpeaker(), { source, connections: new Connections(), purpose: { inDemand: true } }];
   const given: Float32Array[] = [];
   for (const from of ["network", "store"]) {
     const origins: string[] = [];

@@ -506,3 +506,9 @@ test("an aborted opening rejects with the signal's reason and leaves nothing beh
   const { engine } = await open(STORY, {}, memoryStore(records));
   expect((await ask(engine)).choices[0]!.message.content).toBe(HELLO.text);
 });
+
+test("without WebGPU auto runs on the CPU and says so; gpu is the error no-webgpu", async () => {
+  const { engine } = await open(STORY, { device: "auto" });
+  expect(engine.info).toMatchObject({ device: "cpu", deviceDescription: expect.stringContaining("no WebGPU") });
+  expect(await codeOf(open(STORY, { device: "gpu" }))).toBe("no-webgpu");
+});

@@ -56,3 +56,15 @@ test("a prompt's chunks compute what is resident before anything is read, then w
   expect(layers.match(/(run 0-1 ){3}read 0/)).not.toBeNull();
   expect(pool.prefill.uploads).toBe(log.filter((event) => event.startsWith("read")).length);
 });
+
+test("a trace says of each miss that its expert was not resident, and of nothing else", async () => {
+  const { trace, pool } = await conversation({ ...small, slots: 6, taps: "routes" });
+  const rows = trace!
+    .csv()
+    .trimEnd()
+    .split("\n")
+    .map((row) => row.split(","));
+  const generated = rows.filter(([, phase]) => phase === "1");
+  expect(generated.filter((row) => row[7] === "0")).toHaveLength(pool.decode.misses);
+  expect(generated.filter((row) => row[7] === "1")).toHaveLength(pool.decode.hits);
+});

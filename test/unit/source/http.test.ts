@@ -91,6 +91,8 @@ describe("read", () => {
       answer({ "Content-Range": "bytes 10-18/100000", "Content-Length": 9 }, FILE.slice(10, 19)),
       /bytes 10-18/,
     ],
+    ["a range that begins early", answer({ "Content-Range": "bytes 9-19/100000" }), /bytes 9-19/],
+    ["a range that ends late", answer({ "Content-Range": "bytes 10-20/100000" }), /bytes 10-20/],
     ["a range in words", answer({ "Content-Range": "some bytes" }), /some bytes/],
     ["another length", answer({ "Content-Length": 9 }, FILE.slice(10, 19)), /9 bytes long/],
     ["more than was asked for", answer({}, FILE.slice(10, 21)), /more than the 10 bytes/],
@@ -538,6 +540,16 @@ describe("size", () => {
     expect(server.requests).toEqual([]);
   });
 
+  it.each(["-1", "1e3", "many", ""])("is not taken from a Content-Length of %j", async (length) => {
+    const fetch = async (_: unknown, init?: RequestInit) =>
+      init?.method === "HEAD"
+        ? new Response(null, { headers: { "Content-Length": length } })
+        : new Response(new Uint8Array(2), { status: 206 });
+    await expect(httpSource("https://x.example/m", { fetch }).size("a.bin")).rejects.toMatchObject({
+      code: "no-range",
+    });
+  });
+
   it("is asked for by HEAD where the server hides it", async () => {
     server.handler = serve(files, { hideTotal: true });
     expect(await source().size("a.bin")).toBe(FILE.length);
@@ -571,6 +583,11 @@ describe("text", () => {
     expect(await source().text("config.json")).toBe('{"é":1}');
     server.handler = (_, response) => void response.destroy();
     await expect(source().text("config.json")).rejects.toMatchObject({ code: "network" });
+  });
+
+  it.each([204, 206])("is not taken from an answer %i, which is no whole file", async (status) => {
+    server.handler = (_, response) => response.writeHead(status).end(status === 206 ? '{"a":1}' : undefined);
+    await expect(source().text("generation_config.json")).rejects.toMatchObject({ code: "http" });
   });
 
   it.each([401, 403])("of an optional file that is answered with %i is undefined", async (status) => {

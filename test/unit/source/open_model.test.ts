@@ -103,6 +103,12 @@ describe("openFiles", () => {
     ["no config", { "model.safetensors": single["model.safetensors"] }, "not-found", /no config\.json in memory/],
     ["a config that is not JSON", { ...single, "config.json": utf8("{,") }, "bad-json", /config\.json.*not JSON/],
     [
+      "a config that nests without end",
+      { ...single, "config.json": utf8(`{"a":${"[".repeat(20_000)}${"]".repeat(20_000)}}`) },
+      "bad-json",
+      /config\.json.*deeper than 64/,
+    ],
+    [
       "a page for a config",
       { ...single, "config.json": utf8("\n<!doctype html>") },
       "bad-json",

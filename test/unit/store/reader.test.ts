@@ -35,11 +35,14 @@ function fakeSlices(bytes: Uint8Array<ArrayBuffer>, broken: number, onRead = () 
 
 /** One record under "a", read through a reader; `broken` and `removed` as the test goes on. */
 async function fakeRecord(bytes: Uint8Array<ArrayBuffer>) {
-  const state = { broken: Number.POSITIVE_INFINITY, removed: 0, found: 0, reads: 0 };
+  const state = { broken: Number.POSITIVE_INFINITY, removed: 0, found: 0, reads: 0, open: 0 };
   const record: Kept = {
     bytes: bytes.length,
     sha256: await sha256(bytes),
-    open: () => fakeSlices(bytes, state.broken, () => state.reads++),
+    open: () => {
+      state.open++;
+      return { ...fakeSlices(bytes, state.broken, () => state.reads++), close: () => void state.open-- };
+    },
   };
   const shelves = {
     async find() {
@@ -81,7 +84,7 @@ test("a record of any size comes whole and in order, first and later, and is fou
       expect([end, result]).toEqual([length, length]);
       expect(same(got, bytes)).toBe(true);
     }
-    expect(state.found).toBe(1);
+    expect([state.found, state.open]).toEqual([1, 0]);
   });
   await fc.assert(property, RUNS);
 });
@@ -112,7 +115,7 @@ test("a damaged byte, or a truncated record, gives nothing to the taker; it is d
       if (truncate) state.broken = place % length;
       else bytes[place % length]! ^= 1 << (place % 8);
       const { end, result } = await readAll(reader, length);
-      expect([end, result, state.removed]).toEqual([0, undefined, 1]);
+      expect([end, result, state.removed, state.open]).toEqual([0, undefined, 1, 0]);
     },
   );
   await fc.assert(property, RUNS);
@@ -128,7 +131,8 @@ test("a record that breaks after it was verified gives a prefix of itself at mos
       await readAll(reader, length);
       state.broken = place % length;
       const { got, end, result } = await readAll(reader, length);
-      expect([end, result, state.removed]).toEqual([Math.floor(state.broken / SLICE) * SLICE, undefined, 1]);
+      const whole = Math.floor(state.broken / SLICE) * SLICE;
+      expect([end, result, state.removed, state.open]).toEqual([whole, undefined, 1, 0]);
       expect(same(got.subarray(0, end), bytes.subarray(0, end))).toBe(true);
       expect((await readAll(reader, length)).result).toBeUndefined();
     },

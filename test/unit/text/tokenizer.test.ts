@@ -106,6 +106,14 @@ describe("a bad tokenizer is refused with what is wrong:", () => {
     );
   });
 
+  it("a post-processor whose mistake shows at the first text", () => {
+    const processor = { type: "TemplateProcessing", single: [17], pair: [] };
+    const tokenizer = loadTokenizer({ ...small, post_processor: processor }, undefined);
+    expect(() => tokenizer.encode("hello", { addSpecialTokens: true })).toThrow(
+      expect.objectContaining({ code: "bad-tokenizer", message: expect.stringContaining("cannot be used") }),
+    );
+  });
+
   it.each([
     ["a list", [], "tokenizer_config.json: it is not a JSON object"],
     ["null", null, "tokenizer_config.json: it is not a JSON object"],
