@@ -40,8 +40,8 @@ const SEGMENT_BYTES = 128 * 1024 * 1024;
 const QUEUE_DEPTH = 3;
 
 /**
- * What a session runs: a model (as a function that applies its operations), its caches and histories, and its
- * expert pool.
+ * What a session runs: a model (as a function that applies its operations), its caches and
+ * histories, and its expert pool.
  */
 export interface Runnable {
   readonly say: (ops: Ops) => void;
