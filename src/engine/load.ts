@@ -153,7 +153,7 @@ export async function loadModel(
     blueprint,
     repository,
     say,
-    caches: [...caches, ...histories],
+    rings: [...caches, ...histories],
     pool,
     library,
     contextLength,
