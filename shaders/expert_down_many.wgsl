@@ -4,11 +4,14 @@
 override columns: u32;  // F
 override height: u32;   // D
 override w2_bits: u32;
+override w2_table: u32;
 override w2_group: u32;
 override w2_dtype: u32;
 override w2_weight: u32;
 override w2_scales: u32;
 override w2_biases: u32;
+override w2_stride: u32;
+override w2_first: u32;
 
 @group(1) @binding(4) var<storage, read> routes: array<u32>;   // see routes.wgsl
 @group(1) @binding(5) var<storage, read> up: array<f32>;       // [T * A, F]
@@ -34,7 +37,10 @@ fn main(
   base = routes[base_at(expert)];
   let count = min(TILE, routes[start_at(expert + 1u)] - begin);
   let first_row = group.x * 32u;
-  let m = Matrix(w2_bits, w2_group, w2_dtype, w2_weight, w2_scales, w2_biases, columns);
+  let m = Matrix(
+    w2_bits, w2_table, w2_group, w2_dtype, w2_weight,
+    w2_scales, w2_biases, w2_stride, w2_first, columns,
+  );
   let busy = lane.y * 4u < count;
   if (index < count) { members[index] = routes[order_at(begin + index)]; }
   workgroupBarrier();

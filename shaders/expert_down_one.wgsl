@@ -3,11 +3,14 @@
 override columns: u32;  // F
 override height: u32;   // D
 override w2_bits: u32;
+override w2_table: u32;
 override w2_group: u32;
 override w2_dtype: u32;
 override w2_weight: u32;
 override w2_scales: u32;
 override w2_biases: u32;
+override w2_stride: u32;
+override w2_first: u32;
 
 @group(1) @binding(4) var<storage, read> routes: array<u32>;   // see routes.wgsl
 @group(1) @binding(5) var<storage, read> up: array<f32>;       // [A, F]
@@ -28,7 +31,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
   if (place == NONE) { return; }
   page = place;
   base = routes[base_at(expert)];
-  let m = Matrix(w2_bits, w2_group, w2_dtype, w2_weight, w2_scales, w2_biases, columns);
+  let m = Matrix(
+    w2_bits, w2_table, w2_group, w2_dtype, w2_weight,
+    w2_scales, w2_biases, w2_stride, w2_first, columns,
+  );
   let first = group.x * 16u + lane.y * 4u;
   var sum = vec4(0.0);
   for (var c = lane.x * 8u; c < columns; c += 128u) {

@@ -4,17 +4,23 @@
 override columns: u32;  // D
 override height: u32;   // F
 override w1_bits: u32;
+override w1_table: u32;
 override w1_group: u32;
 override w1_dtype: u32;
 override w1_weight: u32;
 override w1_scales: u32;
 override w1_biases: u32;
+override w1_stride: u32;
+override w1_first: u32;
 override w3_bits: u32;
+override w3_table: u32;
 override w3_group: u32;
 override w3_dtype: u32;
 override w3_weight: u32;
 override w3_scales: u32;
 override w3_biases: u32;
+override w3_stride: u32;
+override w3_first: u32;
 
 @group(1) @binding(4) var<storage, read> routes: array<u32>;    // see routes.wgsl
 @group(1) @binding(5) var<storage, read> x: array<f32>;         // [T, D]
@@ -41,8 +47,14 @@ fn main(
   base = routes[base_at(expert)];
   let count = min(TILE, routes[start_at(expert + 1u)] - begin);
   let first_row = group.x * 32u;
-  let w1 = Matrix(w1_bits, w1_group, w1_dtype, w1_weight, w1_scales, w1_biases, columns);
-  let w3 = Matrix(w3_bits, w3_group, w3_dtype, w3_weight, w3_scales, w3_biases, columns);
+  let w1 = Matrix(
+    w1_bits, w1_table, w1_group, w1_dtype, w1_weight,
+    w1_scales, w1_biases, w1_stride, w1_first, columns,
+  );
+  let w3 = Matrix(
+    w3_bits, w3_table, w3_group, w3_dtype, w3_weight,
+    w3_scales, w3_biases, w3_stride, w3_first, columns,
+  );
   let busy = lane.y * 4u < count;
   if (index < count) { members[index] = routes[order_at(begin + index)]; }
   workgroupBarrier();

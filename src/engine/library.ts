@@ -1,14 +1,15 @@
+import { assert, defined } from "../base/assert.ts";
 import { MixtabError } from "../base/errors.ts";
-import { type ExpertLayout, layExpert } from "../base/matrix.ts";
+import { type Encoding, type ExpertBiases, type ExpertLayout, layExpert, type Matrix } from "../base/matrix.ts";
 import { release } from "../base/release.ts";
 import type { Origin } from "../experts/counters.ts";
 import type { Checkpoint, MatrixSource } from "../format/checkpoint.ts";
-import type { ExpertsSpec } from "../layers/builder.ts";
+import type { ExpertPart, ExpertsSpec } from "../layers/builder.ts";
 import type { Source } from "../source/source.ts";
 import type { Store } from "../store/store.ts";
 import type { OnArrival } from "./arrival.ts";
 import type { Connections } from "./connections.ts";
-import { loadedPerPublished, matrixParts, type Part, readParts } from "./parts.ts";
+import { isCopied, joined, loadedPerPublished, matrixParts, type Part, readParts, type Write } from "./parts.ts";
 import type { ProgressMeter } from "./progress.ts";
 
 /** JS memory for records on their way: this much, or two records where they are larger. */
@@ -17,9 +18,9 @@ const MEMORY_BYTES = 32 * 1024 * 1024;
 /** The fill asks for about this much at a time: what is under way delays an expert in demand. */
 const WINDOW_MS = 1000;
 
-/** Where the three matrices of an expert are published, and the record they become. */
+/** Where the parts of an expert are published, and the record they become. */
 interface ExpertModule {
-  readonly sources: readonly MatrixSource[]; // w1, w3, w2
+  readonly sources: readonly MatrixSource[]; // in the order of `partsOf`
   readonly layout: ExpertLayout;
 }
 
@@ -211,9 +212,8 @@ export class ExpertLibrary {
 
   private parts(id: number, record: Uint8Array<ArrayBuffer>): Part[] {
     const { sources, layout } = this.modules[id]!;
-    return [layout.w1, layout.w3, layout.w2].flatMap((matrix, index) =>
-      matrixParts(sources[index]!, matrix, (offset, bytes) => record.set(bytes, offset)),
-    );
+    const write: Write = (offset, bytes) => record.set(bytes, offset);
+    return joined(partsOf(layout).flatMap((matrix, index) => matrixParts(sources[index]!, matrix, write)));
   }
 
   private async keep(id: number, record: Uint8Array<ArrayBuffer>): Promise<void> {
@@ -238,15 +238,17 @@ export class ExpertLibrary {
  * layout.
  */
 function expertModules(spec: ExpertsSpec, layer: number, checkpoint: Checkpoint, onArrival: OnArrival): ExpertModule[] {
-  const { width, hidden } = spec;
+  const { width, hidden, biases } = spec;
   const modules = Array.from({ length: spec.experts }, (_, expert): ExpertModule => {
-    const sources = [
-      checkpoint.find(spec.names(expert, "w1"), hidden, width),
-      checkpoint.find(spec.names(expert, "w3"), hidden, width),
-      checkpoint.find(spec.names(expert, "w2"), width, hidden),
-    ] as const;
-    const [w1, w3, w2] = sources.map((source) => onArrival(source, { role: "expert" }));
-    return { sources, layout: layExpert(width, hidden, w1!, w3!, w2!) };
+    const w1 = checkpoint.find(spec.names(expert, "w1"), hidden, width);
+    const w3 = checkpoint.find(spec.names(expert, "w3"), hidden, width);
+    const w2 = checkpoint.find(spec.names(expert, "w2"), width, hidden);
+    const [e1, e3, e2] = [w1, w3, w2].map((source) => onArrival(source, { role: "expert" })) as [Encoding, Encoding, Encoding];
+    const alternate = w1.everySecond !== undefined && isCopied(w1, e1);
+    const column = (part: ExpertPart, rows: number) => biases && checkpoint.findColumn(biases(expert, part), rows);
+    const columns = [column("w1", hidden), column("w3", hidden), column("w2", width)].filter((source) => source !== undefined);
+    const layout = layExpert(width, hidden, e1, e3, e2, { alternate, biases: columns.length > 0 ? biasesOf(columns) : null });
+    return { sources: [w1, w3, w2, ...columns], layout };
   });
   const same = JSON.stringify(modules[0]!.layout);
   const odd = modules.findIndex(({ layout }) => JSON.stringify(layout) !== same);
@@ -256,3 +258,19 @@ function expertModules(spec: ExpertsSpec, layer: number, checkpoint: Checkpoint,
     `Expert ${odd} of layer ${layer} is stored in another type than expert 0. mixtab takes experts of a layer in one type.`,
   );
 }
+
+/** How the biases of an expert are stored: as they are published. */
+function biasesOf([b1, b3, b2]: readonly MatrixSource[]): ExpertBiases {
+  const plain = (source: MatrixSource | undefined) => {
+    const { encoding } = defined(source, "a bias");
+    assert(encoding.kind === "plain", "a bias is plain");
+    return encoding;
+  };
+  return { b1: plain(b1), b3: plain(b3), b2: plain(b2), alternate: b1?.everySecond !== undefined };
+}
+
+/** The parts of a record, in their order. */
+const partsOf = ({ w1, w3, w2, biases }: ExpertLayout): Matrix[] => [
+  ...[w1, w3, w2],
+  ...(biases ? [biases.b1, biases.b3, biases.b2] : []),
+];

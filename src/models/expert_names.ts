@@ -2,9 +2,7 @@
  * The names under which the matrices of experts are published. `hidden` is F, the rows of a gate.
  */
 import type { PublishedName } from "../base/published_name.ts";
-import type { ExpertsSpec } from "../layers/builder.ts";
-
-type ExpertPart = Parameters<ExpertsSpec["names"]>[1];
+import type { ExpertPart, ExpertsSpec } from "../layers/builder.ts";
 
 const PROJECTIONS = { w1: "gate_proj", w2: "down_proj", w3: "up_proj" } as const satisfies Record<ExpertPart, string>;
 

@@ -5,13 +5,19 @@
 import { assert } from "../../src/base/assert.ts";
 import { uniform } from "../../src/base/hash.ts";
 import {
+  type Affine,
+  describeEncoding,
   type Encoding,
   type ExpertLayout,
   type Float,
+  GROUPS,
   layExpert,
   layMatrix,
   layVector,
   type Matrix,
+  MXFP4,
+  type Plain,
+  weightBits,
 } from "../../src/base/matrix.ts";
 import { SILU, SOFTMAX } from "../../src/layers/mixture.ts";
 import {
@@ -65,44 +71,55 @@ function halfOf(value: number, subnormal: boolean): number {
 
 /** Fills a matrix with random bytes that decode to weights of about `size`. */
 export function fillMatrix(target: Uint8Array<ArrayBuffer>, matrix: Matrix, next: Random, size = 1): void {
-  const { rows, columns, encoding, weight, scales, biases } = matrix;
+  const { columns, encoding, weight, scales, biases, stride } = matrix;
+  const rows = matrix.rows * stride;
   const view = new DataView(target.buffer, target.byteOffset);
   if (encoding.kind === "plain") {
     const bytes = encoding.dtype === "f32" ? 4 : 2;
     for (let i = 0; i < rows * columns; i++) putFloat(view, weight + i * bytes, encoding.dtype, size, next);
     return;
   }
-  for (let i = weight; i < weight + (rows * columns * encoding.bits) / 8; i++) target[i] = integer(next, 256);
-  const bytes = encoding.scales === "f32" ? 4 : 2;
+  const bits = weightBits(encoding);
+  for (let i = weight; i < weight + (rows * columns * bits) / 8; i++) target[i] = integer(next, 256);
   for (let i = 0; i < (rows * columns) / encoding.group; i++) {
-    putFloat(view, scales + i * bytes, encoding.scales, (2 * size) / 2 ** encoding.bits, next);
+    if (encoding.kind === "codebook") {
+      target[scales + i] = 127 + Math.floor(Math.log2(size / 4)) - integer(next, 3);
+      continue;
+    }
+    const bytes = encoding.scales === "f32" ? 4 : 2;
+    putFloat(view, scales + i * bytes, encoding.scales, (2 * size) / 2 ** bits, next);
     putFloat(view, biases + i * bytes, encoding.scales, size, next);
   }
 }
 
-export const plain = (dtype: Float): Encoding => ({ kind: "plain", dtype });
-export const affine = (bits: 4 | 8, group: 32 | 64 | 128, scales: Float): Encoding => ({
+export const plain = (dtype: Float): Plain => ({ kind: "plain", dtype });
+export const affine = (bits: Affine["bits"], group: Affine["group"], scales: Float): Affine => ({
   kind: "affine",
   bits,
   group,
   scales,
 });
 
-/** Every encoding that a matrix may have. */
+const FLOATS = ["f16", "bf16", "f32"] as const;
+
+/** Every encoding that a matrix may have; of the rarer bits, each group and type of scales once. */
 export const ENCODINGS: readonly Encoding[] = [
   plain("f32"),
   plain("f16"),
   plain("bf16"),
   ...([4, 8] as const).flatMap((bits) =>
-    ([32, 64, 128] as const).flatMap((group) =>
-      (["f16", "bf16", "f32"] as const).map((scales) => affine(bits, group, scales)),
-    ),
+    ([32, 64, 128] as const).flatMap((group) => FLOATS.map((scales) => affine(bits, group, scales))),
   ),
+  ...([2, 3, 5, 6] as const).flatMap((bits) =>
+    FLOATS.map((scales, i) => affine(bits, GROUPS[(bits + i) % GROUPS.length]!, scales)),
+  ),
+  ...([4, 8] as const).map((bits) => affine(bits, 16, "f16")),
+  MXFP4,
 ];
 
 /** An encoding in words, for the titles of tests. */
 export const nameOf = (encoding: Encoding): string =>
-  encoding.kind === "plain" ? encoding.dtype : `${encoding.bits} bits, groups of ${encoding.group}, ${encoding.scales}`;
+  encoding.kind === "plain" ? encoding.dtype : `${describeEncoding(encoding)}, ${encoding.scales}`;
 
 /** Experts of random weights, all of them resident. */
 export interface Experts {
