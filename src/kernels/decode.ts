@@ -4,7 +4,7 @@ const FIELDS = ["bits", "table", "group", "dtype", "weight", "scales", "biases",
 type Field = (typeof FIELDS)[number];
 
 /** The numbers by which `decode.wgsl` knows each dtype and each table; 0: no table. */
-const DTYPES = { f32: 0, f16: 1, bf16: 2, e8m0: 3 } as const satisfies Record<Codebook["scales"], number>;
+export const DTYPES = { f32: 0, f16: 1, bf16: 2, e8m0: 3 } as const satisfies Record<Codebook["scales"], number>;
 const TABLES = { fp4: 1 } as const satisfies Record<Codebook["table"], number>;
 
 /**
