@@ -73,6 +73,8 @@ await runCommand(async (args) => {
   const began = performance.now();
   try {
     for await (const { choices, usage } of chunks) {
+      // The reasoning goes to stderr, so that a pipe has the answer alone.
+      process.stderr.write(choices[0]?.delta.reasoning_content ?? "");
       process.stdout.write(choices[0]?.delta.content ?? "");
       if (!usage) continue;
       const { decode } = usage.mixtab;

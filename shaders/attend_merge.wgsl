@@ -1,25 +1,27 @@
 // y[h] = Σ_i exp(largest[h, i] - L) sum[h, i] / Σ_i exp(largest[h, i] - L) total[h, i], where i
 // runs over the splits of `attend_one` in order, and L is the maximum of largest[h, i]. One
 // workgroup per head.
-override heads: u32;       // H
+struct Numbers {
+  window: u32,      // 0: none
+  splits: u32,
+}
 override head_width: u32;  // C
-override window: u32;      // 0: none
-override splits: u32;
 override has_sinks: bool;
 
 @group(1) @binding(0) var<storage, read> partial: array<f32>;  // [H, splits, C + 2]: sum, largest, total
 @group(1) @binding(1) var<storage, read> sinks: array<f32>;    // [H], if has_sinks: a logit without a value
 @group(1) @binding(2) var<storage, read_write> y: array<f32>;  // [1, H * C]
+@group(1) @binding(3) var<uniform> numbers: Numbers;
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
   if (rows() == 0u) { return; }
   let position = step.position;
   var first = 0u;
-  if (window != 0u) { first = max(position + 1u, window) - window; }
+  if (numbers.window != 0u) { first = max(position + 1u, numbers.window) - numbers.window; }
   let count = position / 256u - first / 256u + 1u;
   let width = head_width + 2u;
-  let begin = group.x * splits * width;
+  let begin = group.x * numbers.splits * width;
 
   var largest = LOWEST;
   if (has_sinks) { largest = sinks[group.x]; }

@@ -1,6 +1,6 @@
-// chosen[t] = the A largest of keys[t], ties to the lowest id, with weights as weigh.wgsl says. Then
-// the pairs are sorted by expert (counting sort, token order kept). One workgroup; each lane is first
-// a token, then an expert.
+// chosen[t] = the A largest of keys[t], ties to the lowest id, with weights as weigh.wgsl says.
+// Then the pairs are sorted by expert (counting sort, token order kept). One workgroup; each lane
+// is first a token, then an expert.
 
 @group(0) @binding(1) var<storage, read_write> report: Report;
 @group(1) @binding(0) var<storage, read> keys: array<f32>;          // [T, E]: the logits, or of `score`
@@ -15,9 +15,9 @@ var<workgroup> begin: array<u32, 257>;           // of each expert, in `order`
 var<workgroup> first_tile: array<u32, 257>;
 var<workgroup> marked: array<atomic<u32>, 8>;    // bits per expert
 
-// The expert that comes next after (key, id) when experts are ordered by falling key, then by rising
-// id; for rank 0 the very first. If there is none, expert `rank` is taken: with NaN among the keys no
-// comparison holds, and so ids stay within bounds and the step comes to its end.
+// The expert that comes next after (key, id) when experts are ordered by falling key, then by
+// rising id; for rank 0 the very first. If there is none, expert `rank` is taken: with NaN among
+// the keys no comparison holds, and so ids stay within bounds and the step comes to its end.
 fn next_best(row: u32, key: f32, id: u32, rank: u32) -> u32 {
   var best = NONE;
   var most = LOWEST;

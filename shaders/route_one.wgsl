@@ -1,6 +1,6 @@
 // chosen = the A largest of keys, ties to the lowest id, with weights as weigh.wgsl says. For one
-// token, whose pairs need no sorting. One workgroup; each lane is an expert, whose rank is the number
-// of experts that come before it.
+// token, whose pairs need no sorting. One workgroup; each lane is an expert, whose rank is the
+// number of experts that come before it.
 
 @group(0) @binding(1) var<storage, read_write> report: Report;
 @group(1) @binding(0) var<storage, read> keys: array<f32>;          // [1, E]: the logits, or of `score`

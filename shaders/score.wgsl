@@ -1,6 +1,7 @@
-// shares[t] = softmax(logits[t]) or sigmoid(logits[t]); keys[t] = shares[t] + bias, by which experts
-// are chosen, and LOWEST in the groups that are not among the best: a group is worth the sum of its
-// two largest keys, ties go to the lowest group. One workgroup per token; each lane is an expert.
+// shares[t] = softmax(logits[t]) or sigmoid(logits[t]); keys[t] = shares[t] + bias, by which
+// experts are chosen, and LOWEST in the groups that are not among the best: a group is worth the
+// sum of its two largest keys, ties go to the lowest group. One workgroup per token; each lane is
+// an expert.
 override experts: u32;     // E
 override is_sigmoid: bool;
 override has_bias: bool;

@@ -1,7 +1,8 @@
-// How an expert that was chosen is weighed. `part / sum`, times `scale`, times the expert's own
-// factor: SOFTMAX: part = exp(key), the sum over all experts, or over the chosen if `renormalise`.
-// GIVEN: part = share, the sum over the chosen, plus epsilon, if `renormalise`, else 1. SPARSEMIXER:
-// part = exp(key), the sum over what is `near`.
+// How an expert that was chosen is weighed: part / sum, times `scale`, times the expert's own
+// factor, if it has one. By `rule`,
+//   SOFTMAX: part = exp(key), summed over all experts, or over the chosen if `renormalise`;
+//   GIVEN: part = share, summed over the chosen, plus epsilon, if `renormalise`, else sum = 1;
+//   SPARSEMIXER: part = exp(key), summed over the experts that are `near`.
 override rule: u32;  // see kernels/weigh.ts
 override renormalise: bool;
 override has_own: bool;

@@ -92,7 +92,7 @@ export const dialogues: Kind = {
         );
         const text = whole === greedy_text.trim() ? whole : spoken!;
         return [
-          compareExactly(`${name}: prompt ids`, language.prompt(prompt.messages), prompt_ids),
+          compareExactly(`${name}: prompt ids`, language.prompt(prompt.messages).ids, prompt_ids),
           compareNumbers(
             `${name}: best logits`,
             got,

@@ -231,7 +231,7 @@ async function checkChat(
 ): Promise<Line[]> {
   const { tokenizer, stopIds, prompt } = readLanguage(loaded.repository);
   const title = `chat "${chat.title ?? chat.messages.at(-1)!.content}"`;
-  const ids = prompt(chat.messages);
+  const { ids } = prompt(chat.messages);
   session.reset();
   let { token } = await session.prefill(ids, GREEDY);
   const answer = [token];

@@ -195,6 +195,8 @@ export interface Stats {
 export interface ChatMessage {
   readonly role: "system" | "user" | "assistant" | "tool";
   readonly content: string;
+  /** Of an assistant's message: what it thought before it answered. The template decides what counts. */
+  readonly reasoning_content?: string | null;
 }
 
 /**
@@ -217,8 +219,15 @@ export interface ChatRequest {
   readonly top_p?: number | null;
   readonly top_k?: number | null;
   readonly seed?: number | null;
+  /** Texts that end the answer; what is said while reasoning does not count. */
   readonly stop?: string | readonly string[] | null;
   readonly n?: 1 | null;
+  /** For models that reason: "low", "medium", "high", or what else the model's template knows. */
+  readonly reasoning_effort?: string | null;
+  /** For models that can answer with and without reasoning, as Qwen3 can. */
+  readonly enable_thinking?: boolean | null;
+  /** Further variables of the model's chat template, by name, as in vLLM. */
+  readonly chat_template_kwargs?: Readonly<Record<string, unknown>> | null;
 }
 
 export interface Usage {
@@ -226,6 +235,7 @@ export interface Usage {
   readonly completion_tokens: number;
   readonly total_tokens: number;
   readonly prompt_tokens_details: { readonly cached_tokens: number };
+  readonly completion_tokens_details: { readonly reasoning_tokens: number };
   /** The pool's counters for this request alone. */
   readonly mixtab: { readonly prefill: PoolCounters; readonly decode: PoolCounters };
 }
@@ -239,7 +249,13 @@ export interface ChatCompletion {
   readonly model: string;
   readonly choices: readonly {
     readonly index: 0;
-    readonly message: { readonly role: "assistant"; readonly content: string; readonly refusal: null };
+    readonly message: {
+      readonly role: "assistant";
+      readonly content: string;
+      readonly refusal: null;
+      /** What a model that reasons thought before it answered (as in DeepSeek's API); absent otherwise. */
+      readonly reasoning_content?: string;
+    };
     readonly logprobs: null;
     readonly finish_reason: FinishReason;
   }[];
@@ -257,7 +273,7 @@ export interface ChatCompletionChunk {
    */
   readonly choices: readonly {
     readonly index: 0;
-    readonly delta: { readonly role?: "assistant"; readonly content?: string };
+    readonly delta: { readonly role?: "assistant"; readonly content?: string; readonly reasoning_content?: string };
     readonly logprobs: null;
     readonly finish_reason: FinishReason | null;
   }[];

@@ -1,5 +1,6 @@
 import { Counters } from "../experts/counters.ts";
 import type { Pool } from "../experts/pool.ts";
+import type { Said } from "../text/reasoning.ts";
 import type {
   ChatCompletion,
   ChatCompletionChunk,
@@ -25,8 +26,8 @@ export interface Answerer {
   readonly closed: AbortSignal;
 }
 
-/** An answer in pieces of text; at its end, the reason why it ended and its usage. */
-type Pieces = AsyncGenerator<string, { readonly reason: FinishReason; readonly usage: Usage }>;
+/** An answer in pieces; at its end, the reason why it ended and its usage. */
+type Pieces = AsyncGenerator<Said, { readonly reason: FinishReason; readonly usage: Usage }>;
 
 /** OpenAI's `chat.completions` over one session. Each request waits for those before it. */
 export function completions(answerer: Answerer): Completions {
@@ -68,7 +69,7 @@ async function* answer(answerer: Answerer, request: ChatRequest, read: ReadReque
   const { language, session, pool, contextLength } = answerer;
   const { tokenizer, stopIds } = language;
   signal.throwIfAborted();
-  const prompt = language.prompt(request.messages);
+  const { ids: prompt, parting } = language.prompt(request.messages, read.variables);
   const before = pool && { prefill: pool.prefill.copy(), decode: pool.decode.copy() };
   const cached = session.reuse(prompt);
   const report = await session.prefill(prompt.slice(cached), read.sampling, signal);
@@ -78,18 +79,20 @@ async function* answer(answerer: Answerer, request: ChatRequest, read: ReadReque
   const room = Math.min(read.maxTokens, contextLength - prompt.length + 1);
   const following = session.generate(report.token, read.sampling, room - 1, signal);
   let { token } = report;
-  let count = 0;
+  const counts = { prompt: prompt.length, cached, completion: 0, reasoning: 0 };
+  const ended = (reason: FinishReason) => ({ reason, usage: usageOf(counts, pool, before) });
   let reason: FinishReason = "length";
   try {
     while (true) {
-      count++;
+      counts.completion++;
       if (stopIds.has(token)) {
         reason = "stop";
         break;
       }
-      const { text, stopped } = stops.push(decoding.push(token));
-      if (text !== "") yield text;
-      if (stopped) return { reason: "stop", usage: usageOf(prompt.length, cached, count, pool, before) };
+      const { shown, stopped } = untilStop(parting.push(token, decoding.push(token)), stops);
+      counts.reasoning += Number(parting.isReasoning);
+      yield* shown;
+      if (stopped) return ended("stop");
       const next = await following.next();
       if (next.done) break;
       token = next.value;
@@ -97,30 +100,47 @@ async function* answer(answerer: Answerer, request: ChatRequest, read: ReadReque
   } finally {
     await following.return();
   }
-  const { text, stopped } = stops.push(decoding.flush());
-  const rest = stopped ? text : text + stops.flush();
-  if (rest !== "") yield rest;
-  if (stopped) reason = "stop";
-  return { reason, usage: usageOf(prompt.length, cached, count, pool, before) };
+  const { shown, stopped } = untilStop(parting.flush(decoding.flush()), stops);
+  yield* shown;
+  const rest = stopped ? "" : stops.flush();
+  if (rest !== "") yield { part: "content", text: rest };
+  return ended(stopped ? "stop" : reason);
+}
+
+/** What is shown of an answer's pieces; only its content is searched for stop strings. */
+function untilStop(said: readonly Said[], stops: StopStrings): { readonly shown: Said[]; readonly stopped: boolean } {
+  const shown: Said[] = [];
+  for (const piece of said) {
+    if (piece.part === "reasoning") {
+      shown.push(piece);
+      continue;
+    }
+    const { text, stopped } = stops.push(piece.text);
+    if (text !== "") shown.push({ part: "content", text });
+    if (stopped) return { shown, stopped };
+  }
+  return { shown, stopped: false };
 }
 
 type Snapshot = { readonly prefill: Counters; readonly decode: Counters } | null;
 
-function usageOf(
-  promptTokens: number,
-  cachedTokens: number,
-  completionTokens: number,
-  pool: Pool | null,
-  before: Snapshot,
-): Usage {
+interface TokenCounts {
+  readonly prompt: number;
+  readonly cached: number;
+  readonly completion: number;
+  readonly reasoning: number;
+}
+
+function usageOf({ prompt, cached, completion, reasoning }: TokenCounts, pool: Pool | null, before: Snapshot): Usage {
   const since = (phase: "prefill" | "decode") => ({
     ...(pool && before ? pool[phase].since(before[phase]) : new Counters()),
   });
   return {
-    prompt_tokens: promptTokens,
-    completion_tokens: completionTokens,
-    total_tokens: promptTokens + completionTokens,
-    prompt_tokens_details: { cached_tokens: cachedTokens },
+    prompt_tokens: prompt,
+    completion_tokens: completion,
+    total_tokens: prompt + completion,
+    prompt_tokens_details: { cached_tokens: cached },
+    completion_tokens_details: { reasoning_tokens: reasoning },
     mixtab: { prefill: since("prefill"), decode: since("decode") },
   };
 }
@@ -132,14 +152,16 @@ interface Head {
 }
 
 async function whole(head: Head, pieces: Pieces): Promise<ChatCompletion> {
-  let content = "";
+  const texts = { content: "", reasoning: "" };
   for (;;) {
     const next = await pieces.next();
     if (!next.done) {
-      content += next.value;
+      texts[next.value.part] += next.value.text;
       continue;
     }
-    const message = { role: "assistant", content, refusal: null } as const;
+    const { content, reasoning } = texts;
+    const thought = reasoning === "" ? {} : { reasoning_content: reasoning };
+    const message = { role: "assistant", content, refusal: null, ...thought } as const;
     return {
       ...head,
       object: "chat.completion",
@@ -167,7 +189,10 @@ async function* stream(
   try {
     yield chunk({ role: "assistant", content: "" });
     let next = first;
-    for (; !next.done; next = await pieces.next()) yield chunk({ content: next.value });
+    for (; !next.done; next = await pieces.next()) {
+      const { part, text } = next.value;
+      yield chunk(part === "content" ? { content: text } : { reasoning_content: text });
+    }
     yield chunk({}, next.value.reason);
     if (includeUsage) yield { ...head, object: "chat.completion.chunk", choices: [], usage: next.value.usage };
   } finally {

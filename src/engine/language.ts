@@ -1,5 +1,6 @@
 import { MixtabError } from "../base/errors.ts";
-import { type ChatTemplate, loadChatTemplate, pickChatTemplate } from "../text/chat_template.ts";
+import { type ChatTemplate, loadChatTemplate, pickChatTemplate, type TemplateMessage } from "../text/chat_template.ts";
+import { type Parting, partingOf } from "../text/reasoning.ts";
 import { loadTokenizer, type Tokenizer } from "../text/tokenizer.ts";
 import type { ChatMessage } from "./api.ts";
 import type { Repository } from "./repository.ts";
@@ -13,14 +14,22 @@ export interface Language {
   readonly stopIds: ReadonlySet<number>;
   /**
    * A conversation as the model's template writes it, up to where the assistant's answer begins.
-   * Errors: bad-template, bad-messages.
+   * `variables` reach the template by name. Errors: bad-template, bad-messages.
    */
-  render(messages: readonly ChatMessage[]): string;
+  render(messages: readonly ChatMessage[], variables?: TemplateVariables): string;
   /**
-   * The ids of a conversation, up to the opening of the assistant's answer. Errors: bad-template,
-   * bad-messages.
+   * The ids of a conversation, up to the opening of the assistant's answer, and what parts that
+   * answer. Errors: bad-template, bad-messages.
    */
-  prompt(messages: readonly ChatMessage[]): number[];
+  prompt(messages: readonly ChatMessage[], variables?: TemplateVariables): Prompt;
+}
+
+/** Such as `enable_thinking`. */
+export type TemplateVariables = Readonly<Record<string, unknown>>;
+
+export interface Prompt {
+  readonly ids: number[];
+  readonly parting: Parting;
 }
 
 /**
@@ -42,18 +51,16 @@ export function readLanguage({ texts, config }: Repository): Language {
   const source = pickChatTemplate({ tokenizerConfig, jinja: texts["chat_template.jinja"] });
   const { bosToken, eosToken } = tokenizer;
   let template: ChatTemplate | undefined;
-  const render = (messages: readonly ChatMessage[]): string => {
+  const render = (messages: readonly ChatMessage[], variables: TemplateVariables = {}): string => {
     if (source === undefined)
       throw new MixtabError(
         "bad-template",
         "The model has no chat template, so that it cannot chat. Put a chat_template.jinja beside its weights.",
       );
     template ??= loadChatTemplate(source, { bosToken, eosToken });
-    return template.render(
-      messages.map((message) => ({ ...message })),
-      { addGenerationPrompt: true },
-    );
+    return template.render(messages.map(asTemplateMessage), { ...variables, addGenerationPrompt: true });
   };
+  const parting = partingOf(tokenizer, source ?? "");
   return {
     tokenizer,
     defaults: generation,
@@ -63,8 +70,16 @@ export function readLanguage({ texts, config }: Repository): Language {
       ...ids(eosToken === undefined ? undefined : tokenizer.idOf(eosToken)),
     ]),
     render,
-    prompt: (messages) => tokenizer.encode(render(messages), { addSpecialTokens: false }),
+    prompt(messages, variables) {
+      const text = render(messages, variables);
+      return { ids: tokenizer.encode(text, { addSpecialTokens: false }), parting: parting(text) };
+    },
   };
+}
+
+/** Templates read an earlier answer's reasoning as `reasoning_content`, gpt-oss's as `thinking`. */
+function asTemplateMessage({ reasoning_content: reasoning, ...message }: ChatMessage): TemplateMessage {
+  return reasoning ? { ...message, reasoning_content: reasoning, thinking: reasoning } : { ...message };
 }
 
 const ids = (value: unknown): number[] => [value].flat().filter((id): id is number => typeof id === "number");

@@ -10,6 +10,8 @@ export interface ReadRequest {
   readonly stop: readonly string[];
   readonly stream: boolean;
   readonly includeUsage: boolean;
+  /** What reaches the chat template. */
+  readonly variables: Readonly<Record<string, unknown>>;
 }
 
 /**
@@ -37,8 +39,12 @@ const KNOWN = new Set<string>([
   "seed",
   "stop",
   "n",
+  "reasoning_effort",
+  "enable_thinking",
+  "chat_template_kwargs",
 ] satisfies (keyof ChatRequest)[]);
 
+const MESSAGE_FIELDS = ["role", "content", "reasoning_content"];
 const ROLES = ["system", "user", "assistant", "tool"];
 
 /** OpenAI's limit on stop strings. */
@@ -86,6 +92,25 @@ export function readRequest(request: ChatRequest, defaults: GenerationDefaults):
     stop: readStop(request.stop),
     stream: flag("stream", request.stream),
     includeUsage: flag("stream_options.include_usage", readStreamOptions(request).include_usage),
+    variables: readVariables(request),
+  };
+}
+
+/** Variables that `render` sets itself. */
+const OWN_VARIABLES = ["messages", "tools", "add_generation_prompt", "continue_final_message"];
+
+function readVariables(request: ChatRequest): Readonly<Record<string, unknown>> {
+  const { reasoning_effort: effort, enable_thinking: thinking, chat_template_kwargs: more = {} } = request;
+  if (effort != null && typeof effort !== "string")
+    throw bad(`"reasoning_effort" should be a text, and is ${quote(effort)}`);
+  if (more !== null && (typeof more !== "object" || Array.isArray(more)))
+    throw bad(`"chat_template_kwargs" should be an object, and is ${quote(more)}`);
+  const own = Object.keys(more ?? {}).find((name) => OWN_VARIABLES.includes(name));
+  if (own !== undefined) throw bad(`chat_template_kwargs.${own} is set by mixtab itself; leave it out`);
+  return {
+    ...more,
+    ...(effort == null ? {} : { reasoning_effort: effort }),
+    ...(thinking == null ? {} : { enable_thinking: flag("enable_thinking", thinking) }),
   };
 }
 
@@ -105,12 +130,14 @@ function checkMessages(messages: unknown): void {
   for (const [index, message] of messages.entries()) {
     const where = `messages[${index}]`;
     if (typeof message !== "object" || message === null) throw bad(`${where} should be an object`);
-    const extra = Object.keys(message).find((key) => key !== "role" && key !== "content");
+    const extra = Object.keys(message).find((key) => !MESSAGE_FIELDS.includes(key) && message[key] != null);
     if (extra !== undefined)
       throw new MixtabError("unsupported-option", `mixtab does not know ${where}.${excerpt(extra)} yet. Leave it out.`);
     if (!ROLES.includes(message.role)) throw bad(`${where}.role should be one of ${ROLES.join(", ")}`);
     if (typeof message.content !== "string")
       throw bad(`${where}.content should be text; images and parts are not supported`);
+    const { reasoning_content: reasoning } = message;
+    if (reasoning != null && typeof reasoning !== "string") throw bad(`${where}.reasoning_content should be text`);
   }
   if (messages.every(({ content }) => content.trim() === ""))
     throw new MixtabError("empty-prompt", "There is nothing to answer: every message is empty. Write something.");

@@ -8,6 +8,7 @@ import {
   type Bucket,
   type Cache,
   type Form,
+  type History,
   MAX_CHUNK,
   type Ops,
   type Plan,
@@ -46,8 +47,8 @@ export interface Runnable {
   readonly say: (ops: Ops) => void;
   /** D. */
   readonly width: number;
-  /** By layer. */
-  readonly caches: readonly Cache[];
+  /** What its layers keep of past positions. */
+  readonly caches: readonly (Cache | History)[];
   /** null in a dense model. */
   readonly pool: Pool | null;
   readonly contextLength: number;
@@ -122,7 +123,7 @@ export class Session {
   reuse(prompt: readonly number[]): number {
     let common = 0;
     while (common < prompt.length - 1 && common < this.ids.length && prompt[common] === this.ids[common]) common++;
-    const reaches = ({ ring, window }: Cache) =>
+    const reaches = ({ ring, window }: Cache | History) =>
       this.high <= ring || (window !== null && this.high - common <= ring - window + 1);
     if (this.model.caches.every(reaches)) this.ids.length = common;
     else this.reset();

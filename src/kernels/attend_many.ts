@@ -7,12 +7,8 @@ export const attendMany = defineKernel({
   source: [prelude, source],
   bindings: { q: "read", keys: "read", values: "read", sinks: "read", y: "read_write" },
   constants: {
-    heads: "u32",
-    kv_heads: "u32",
     head_width: "u32",
-    ring: "u32",
-    window: "u32",
-    divisor: "f32",
     has_sinks: "bool",
   },
+  numbers: { heads: "u32", kv_heads: "u32", ring: "u32", window: "u32", divisor: "f32" },
 });

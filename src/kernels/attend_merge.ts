@@ -6,5 +6,6 @@ export const attendMerge = defineKernel({
   name: "attend_merge",
   source: [prelude, source],
   bindings: { partial: "read", sinks: "read", y: "read_write" },
-  constants: { heads: "u32", head_width: "u32", window: "u32", splits: "u32", has_sinks: "bool" },
+  constants: { head_width: "u32", has_sinks: "bool" },
+  numbers: { window: "u32", splits: "u32" },
 });

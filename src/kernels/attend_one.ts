@@ -6,13 +6,6 @@ export const attendOne = defineKernel({
   name: "attend_one",
   source: [prelude, source],
   bindings: { q: "read", keys: "read", values: "read", partial: "read_write" },
-  constants: {
-    heads: "u32",
-    kv_heads: "u32",
-    head_width: "u32",
-    ring: "u32",
-    window: "u32",
-    divisor: "f32",
-    splits: "u32",
-  },
+  constants: { head_width: "u32" },
+  numbers: { heads: "u32", kv_heads: "u32", ring: "u32", window: "u32", divisor: "f32", splits: "u32" },
 });

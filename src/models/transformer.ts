@@ -35,8 +35,8 @@ export function readShape(config: Config, defaults: Defaults) {
   const headWidth = config.count("head_dim", "width", width / heads);
   if (heads % keyValueHeads !== 0)
     throw bad(`${heads} query heads do not share ${keyValueHeads} key/value heads evenly`);
-  if (headWidth % 8 !== 0 || headWidth > MAX_HEAD_WIDTH)
-    throw bad(`head_dim is ${headWidth}; mixtab takes multiples of 8 up to ${MAX_HEAD_WIDTH}`);
+  if (headWidth % 4 !== 0 || headWidth > MAX_HEAD_WIDTH)
+    throw bad(`head_dim is ${headWidth}; mixtab takes multiples of 4 up to ${MAX_HEAD_WIDTH}`);
   config.expect("hidden_act", "silu");
   return {
     width,

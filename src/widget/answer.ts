@@ -14,6 +14,8 @@ export interface AnswerEnd {
  */
 export interface AnswerListener {
   text(piece: string): void;
+  /** What the model thinks before it answers. */
+  reasoning(piece: string): void;
   counts(counts: AnswerCounts): void;
   stats(stats: Stats): void;
 }
@@ -50,10 +52,10 @@ export async function streamAnswer(
     for await (const chunk of await engine.chat.completions.create({ ...request, ...options }, { signal })) {
       usage = chunk.usage ?? usage;
       const choice = chunk.choices[0];
-      if (choice?.delta.content) {
-        meter.token();
-        listener.text(choice.delta.content);
-      }
+      const { content, reasoning_content: reasoning } = choice?.delta ?? {};
+      if (content || reasoning) meter.token();
+      if (reasoning) listener.reasoning(reasoning);
+      if (content) listener.text(content);
       finish = choice?.finish_reason ?? finish;
     }
   } catch (error) {

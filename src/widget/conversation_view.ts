@@ -76,6 +76,14 @@ export class ConversationView {
 export class AnswerView {
   readonly root: HTMLElement;
   readonly #text = document.createTextNode("");
+  readonly #thoughts = document.createTextNode("");
+  /** Folded; it is there only if the model thinks before it answers. */
+  readonly #reasoning = h(
+    "details",
+    { class: "reasoning", part: "reasoning", hidden: "" },
+    h("summary", {}, "Reasoning"),
+    h("div", { class: "thoughts" }, this.#thoughts),
+  );
   readonly #state = h("p", { class: "state" });
   readonly #costs = h("p", { class: "costs", part: "costs" });
   readonly #follow: (change: () => void) => void;
@@ -83,12 +91,28 @@ export class AnswerView {
   constructor(follow: (change: () => void) => void) {
     this.#follow = follow;
     const words = h("div", { class: "text", part: "answer" }, this.#text);
-    this.root = h("article", { class: "answer", "aria-label": "Answer" }, words, this.#state, this.#costs);
+    this.root = h(
+      "article",
+      { class: "answer", "aria-label": "Answer" },
+      this.#reasoning,
+      words,
+      this.#state,
+      this.#costs,
+    );
   }
 
   /** Shows what the model is doing, while there are no words yet. */
   wait(what: string): void {
     this.#follow(() => this.#state.replaceChildren(workingDots(), ` ${what}`));
+  }
+
+  /** Adds a piece of reasoning, and says meanwhile that the model thinks. */
+  think(piece: string): void {
+    if (this.#thoughts.length === 0) this.wait("Thinking…");
+    this.#follow(() => {
+      this.#reasoning.hidden = false;
+      this.#thoughts.appendData(piece);
+    });
   }
 
   /** Adds a piece of text. */
@@ -125,6 +149,8 @@ export class AnswerView {
   reset(): void {
     delete this.root.dataset.finish;
     this.#text.data = "";
+    this.#thoughts.data = "";
+    this.#reasoning.hidden = true;
     this.#costs.textContent = "";
   }
 

@@ -122,6 +122,7 @@ export class Talk {
         exchange.answer += piece;
         view.append(piece);
       },
+      reasoning: (piece) => view.think(piece),
       counts: (counts) => {
         view.count(counts);
         this.#host.counts(counts);

@@ -21,17 +21,20 @@ import {
 } from "../../src/base/matrix.ts";
 import { SILU, SOFTMAX } from "../../src/layers/mixture.ts";
 import {
+  type Activation,
   type Attention,
   type Bucket,
   type Cache,
   type Form,
   type Guess,
+  type History,
   type MoeLayer,
   NONE,
   type Ops,
   type Rotation,
   type RoutingRule,
   type Sampling,
+  type Scores,
   type Slots,
   type Speaker,
   type Step,
@@ -157,6 +160,13 @@ export const cache =
   (ring: number, width: number, window: number | null = null): Input<Cache> =>
   (speaker) => {
     const made = speaker.cache(ring, width, window);
+    return () => made;
+  };
+
+export const history =
+  (ring: number, width: number, window: number): Input<History> =>
+  (speaker) => {
+    const made = speaker.history(ring, width, window);
     return () => made;
   };
 
@@ -310,7 +320,7 @@ const RENORMALISED: RoutingRule = { ...SOFTMAX, renormalise: 0 };
 
 /** A mixture of experts, as in `layers/mixture.ts`. */
 const moe =
-  (rule = RENORMALISED) =>
+  (rule: RoutingRule = RENORMALISED) =>
   (ops: Ops, x: Tensor, router: Weight, layer: MoeLayer): Tensor =>
     ops.experts(x, ops.route(ops.linear(x, router), layer.top, rule), layer);
 
@@ -324,6 +334,56 @@ const over = (cache: Cache, headWidth: number, more: Partial<Attention> = {}): A
 });
 
 const halves = (headWidth: number): Rotation => ({ headWidth, pairs: "halves" });
+const adjacent = (headWidth: number): Rotation => ({ headWidth, pairs: "adjacent" });
+
+/** Every activation but silu, which has lines of its own. */
+const ACTIVATIONS: readonly Activation[] = [
+  { kind: "gelu" },
+  { kind: "sigmoid" },
+  { kind: "identity" },
+  { kind: "clampedSwiglu", alpha: 1.702, limit: 7 },
+];
+
+/** A number for each expert: what is added to its choice, or a factor of its weight. */
+const perExpert = (size: number) => weight(1, RULED.experts, plain("f32"), size);
+/** All rules route to experts of one shape, so that the pipelines of the experts are shared. */
+const RULED = { experts: 12, top: 3, width: 32 } as const;
+const ruled = () => experts(RULED.experts, RULED.top, [RULED.width, RULED.width], [q4, q4, q4]);
+
+/** What a rule is made of, beside what {@link SOFTMAX} says. */
+interface Ruling {
+  readonly title: string;
+  /** How large logits and numbers per expert are; 0: all are equal. */
+  readonly size?: number;
+  rule(bias: Weight, factor: Weight): RoutingRule;
+}
+
+const GROUPS = { count: 4, best: 2 };
+const RULINGS: readonly Ruling[] = [
+  { title: "softmax, nothing more", rule: () => SOFTMAX },
+  { title: "softmax, scaled, a factor for each expert", rule: (_, own) => scaled(own) },
+  { title: "softmax, renormalised with an epsilon", rule: () => ({ ...SOFTMAX, renormalise: 0.3 }) },
+  { title: "softmax, a bias on the choice", rule: (bias) => ({ ...SOFTMAX, choiceBias: bias, renormalise: 1e-12 }) },
+  { title: "sigmoid", rule: () => ({ ...SOFTMAX, score: "sigmoid" }) },
+  {
+    title: "sigmoid, a bias on the choice, renormalised, scaled, a factor for each expert",
+    rule: (bias, own) => ({ ...scaled(own), score: "sigmoid", choiceBias: bias, renormalise: 1e-6 }),
+  },
+  { title: "softmax, the best of groups", rule: () => ({ ...SOFTMAX, groups: GROUPS, renormalise: 0 }) },
+  {
+    title: "sigmoid, the best of groups by biased scores, many of them below zero",
+    rule: (bias) => ({ ...SOFTMAX, score: "sigmoid", choiceBias: bias, groups: { count: 6, best: 3 } }),
+  },
+  {
+    title: "groups and experts that are equal",
+    size: 0,
+    rule: (bias) => ({ ...SOFTMAX, choiceBias: bias, groups: GROUPS }),
+  },
+  { title: "sparsemixer", rule: () => ({ kind: "sparsemixer", jitter: 0.1 }) },
+  { title: "sparsemixer, few are near", size: 3, rule: () => ({ kind: "sparsemixer", jitter: 0.4 }) },
+  { title: "sparsemixer, logits that are equal", size: 0, rule: () => ({ kind: "sparsemixer", jitter: 0.01 }) },
+];
+const scaled = (own: Weight): Scores => ({ ...SOFTMAX, renormalise: 0, scale: 2.5, expertScale: own });
 
 export const OP_TABLE: readonly OpCase[] = [
   ...ENCODINGS.map((encoding) =>
@@ -349,10 +409,47 @@ export const OP_TABLE: readonly OpCase[] = [
   line("linear, more columns than a pass", [activation(320), weight(20, 320, affine(8, 64, "bf16"))], (ops, x, w) =>
     ops.linear(x, w),
   ),
+  line("layerNorm, fewer columns than lanes", [activation(5), vector(5), vector(5)], (ops, x, w, bias) =>
+    ops.layerNorm(x, w, bias, 1e-5),
+  ),
+  line("layerNorm, more columns than lanes", [activation(333, 4), vector(333), vector(333)], (ops, x, w, bias) =>
+    ops.layerNorm(x, w, bias, 1e-5),
+  ),
+  line("addRow", [activation(131), weight(1, 131)], (ops, x, bias) => ops.addRow(x, bias), { tolerance: 1e-7 }),
+  line("scale", [activation(77)], (ops, x) => ops.scale(x, -0.3), { tolerance: 1e-7 }),
+  line("softcap", [activation(77, 5)], (ops, x) => ops.softcap(x, 2.5)),
+  line("softcap, large numbers", [activation(3, 1e5)], (ops, x) => ops.softcap(x, 30)),
   line("rope, two heads", [activation(2 * 8), weight(16, 8)], (ops, x, table) => ops.rope(x, table, halves(8)), {
     position: 5,
   }),
   line("rope, a wide head", [activation(250), weight(9, 250)], (ops, x, table) => ops.rope(x, table, halves(250))),
+  line("rope, adjacent pairs", [activation(3 * 12), weight(16, 12)], (ops, x, table) =>
+    ops.rope(x, table, adjacent(12)),
+  ),
+  line("rope, part of each head", [activation(3 * 20), weight(16, 6)], (ops, x, table) =>
+    ops.rope(x, table, halves(20)),
+  ),
+  line("rope, adjacent pairs in part of each head", [activation(2 * 84), weight(16, 70)], (ops, x, table) =>
+    ops.rope(x, table, adjacent(84)),
+  ),
+  line(
+    "convolve, round a ring",
+    [activation(13, 3), weight(13, 3), history(19, 13, 3)],
+    (ops, x, w, kept) => ops.convolve(x, w, kept),
+    { steps: [2, 16, 16, 1, 16, 5] },
+  ),
+  line(
+    "convolve, a window longer than the prompt",
+    [activation(70), weight(70, 9), history(40, 70, 9)],
+    (ops, x, w, kept) => ops.convolve(x, w, kept),
+    { steps: [4, 3] },
+  ),
+  line(
+    "convolve, one token at a time",
+    [activation(5), weight(5, 1), history(3, 5, 1)],
+    (ops, x, w, kept) => ops.convolve(x, w, kept),
+    { steps: [1, 1, 1, 1, 1] },
+  ),
   line(
     "attend, a head for each",
     [activation(24), activation(24), activation(24), cache(16, 24)],
@@ -383,7 +480,31 @@ export const OP_TABLE: readonly OpCase[] = [
     (ops, q, k, v, c) => ops.attend(q, k, v, over(c, 8)),
     { position: 760, steps: [16, 3] },
   ),
-  ...[72, 136, 256].map((width) =>
+  line(
+    "attend, sinks, grouped queries over several blocks",
+    [
+      activation(6 * 12, 3),
+      activation(3 * 12, 3),
+      activation(3 * 12),
+      weight(1, 6, plain("f32"), 4),
+      cache(256, 3 * 12),
+    ],
+    (ops, q, k, v, sinks, c) => ops.attend(q, k, v, over(c, 12, { sinks })),
+    { steps: [61, 9], bucket: 64 },
+  ),
+  line(
+    "attend, sinks that take nearly all, a window over several splits",
+    [activation(2 * 8), activation(8), activation(8), weight(1, 2, plain("f32"), 60), cache(330, 8, 300)],
+    (ops, q, k, v, sinks, c) => ops.attend(q, k, v, over(c, 8, { sinks })),
+    { position: 760, steps: [16, 3] },
+  ),
+  line(
+    "attend, heads of 512, sinks, several blocks and splits",
+    [activation(2 * 512), activation(512), activation(512), weight(1, 2, plain("f32"), 4), cache(300, 512)],
+    (ops, q, k, v, sinks, c) => ops.attend(q, k, v, over(c, 512, { sinks })),
+    { position: 250, steps: [9] },
+  ),
+  ...[72, 136, 256, 260].map((width) =>
     line(
       `attend, heads of ${width}`,
       [activation(2 * width), activation(width), activation(width), cache(9, width)],
@@ -398,6 +519,20 @@ export const OP_TABLE: readonly OpCase[] = [
   ),
   line("gate, silu", [activation(77, 9), activation(77)], (ops, gate, up) => ops.gate(gate, up, SILU)),
   line("gate, silu, large numbers", [activation(3, 300), activation(3)], (ops, gate, up) => ops.gate(gate, up, SILU)),
+  ...ACTIVATIONS.flatMap((activate) => [
+    line(`gate, ${activate.kind}`, [activation(77, 9), activation(77, 9)], (ops, gate, up) =>
+      ops.gate(gate, up, activate),
+    ),
+    line(`gate, ${activate.kind}, large numbers`, [activation(3, 300), activation(3)], (ops, gate, up) =>
+      ops.gate(gate, up, activate),
+    ),
+  ]),
+  line("gate, one for a run of numbers", [activation(3, 4), activation(3 * 23)], (ops, gate, up) =>
+    ops.gate(gate, up, { kind: "sigmoid" }),
+  ),
+  line("gate, one for all", [activation(1, 4), activation(70)], (ops, gate, up) =>
+    ops.gate(gate, up, { kind: "sigmoid" }),
+  ),
   line("add", [activation(131), activation(131)], (ops, a, b) => ops.add(a, b), { tolerance: 1e-7 }),
   ...[0, 1, 2, 3, 4, 5, 6].map((third) => {
     const three = [ENCODINGS[third]!, ENCODINGS[third + 7]!, ENCODINGS[third + 14]!] as const;
@@ -431,6 +566,47 @@ export const OP_TABLE: readonly OpCase[] = [
     "moe, equal logits go to the lowest ids",
     [activation(32), weight(6, 32, plain("f32"), 0), experts(6, 2, [32, 32], [q4, q4, q4])],
     moe(),
+  ),
+  ...RULINGS.map(({ title, size = 1, rule }) =>
+    line(
+      `moe by ${title}`,
+      [
+        activation(RULED.width),
+        weight(RULED.experts, RULED.width, plain("f32"), size),
+        ruled(),
+        perExpert(size),
+        perExpert(2),
+      ],
+      (ops, x, router, layer, bias, own) => moe(rule(bias, own))(ops, x, router, layer),
+      { steps: [13] },
+    ),
+  ),
+  line(
+    "moe, as many experts as there can be, ten for each token",
+    [activation(32), weight(256, 32), experts(256, 10, [32, 32], [q4, q4, q4])],
+    moe(),
+  ),
+  line(
+    "moe, the best of eight groups of 32",
+    [activation(32), weight(256, 32), experts(256, 10, [32, 32], [q4, q4, q4]), weight(1, 256)],
+    (ops, x, router, layer, bias) =>
+      moe({ ...SOFTMAX, score: "sigmoid", choiceBias: bias, groups: { count: 8, best: 4 }, renormalise: 1e-20 })(
+        ops,
+        x,
+        router,
+        layer,
+      ),
+  ),
+  ...RULINGS.filter(({ size = 1 }) => size > 0).map(({ title, rule }) =>
+    line(
+      `guess by ${title}`,
+      [activation(RULED.width), weight(RULED.experts, RULED.width), ruled(), perExpert(1), perExpert(2)],
+      (ops, x, router, layer, bias, own) => {
+        ops.guess(ops.linear(x, router), rule(bias, own), layer);
+        return moe()(ops, ops.add(x, x), router, layer);
+      },
+      { forms: ["one"], steps: [3] },
+    ),
   ),
   ...[
     ["few experts", 5, 2, 1],

@@ -4,6 +4,7 @@ import { MixtabError } from "../../../src/base/errors.ts";
 import type { ChatCompletionChunk, Engine, EngineOptions, Progress } from "../../../src/engine/api.ts";
 import { openEngine } from "../../../src/engine/engine.ts";
 import { httpSource } from "../../../src/source/http.ts";
+import type { Source } from "../../../src/source/source.ts";
 import { type MemoryRecord, memoryStore } from "../../../src/store/memory.ts";
 import type { Store } from "../../../src/store/store.ts";
 import golden from "../../fixtures/storyteller-moe/mlx-4bit/golden.json" with { type: "json" };
@@ -91,6 +92,42 @@ test("a second turn runs only what is new, and gives what a fresh cache gives", 
   const again = await ask(fresh, turns, { max_tokens: 12 });
   expect(again.usage.prompt_tokens_details.cached_tokens).toBe(0);
   expect(second.choices[0]!.message.content).toBe(again.choices[0]!.message.content);
+});
+
+test("what a model thinks before it answers comes apart from the answer, whole and streamed", async () => {
+  const source = httpSource(`${server.origin}/${STORY}`);
+  const own = (await source.text("chat_template.jinja"))!;
+  const template = `${own}{{ reasoning_effort }}{% if enable_thinking %}<think>{% else %}<think></think>{% endif %}`;
+  const text: Source["text"] = async (file, signal) =>
+    file === "chat_template.jinja" ? template : source.text(file, signal);
+  const engine = await openEngine(
+    { id: "story", source: { ...source, text }, store: memoryStore() },
+    { device: "cpu" },
+  );
+  engines.push(engine);
+  const answer = async (more: object) => {
+    const { choices, usage } = await ask(engine, HELLO.messages, { max_tokens: 12, ...more });
+    return { message: choices[0]!.message, usage };
+  };
+
+  const { message, usage } = await answer({ enable_thinking: true });
+  expect(message.content).toBe("");
+  expect(message.reasoning_content).toMatch(/\w/);
+  expect(usage.completion_tokens_details.reasoning_tokens).toBe(usage.completion_tokens);
+  const deltas: ChatCompletionChunk["choices"][number]["delta"][] = [];
+  const request = { messages: HELLO.messages as never, temperature: 0, max_tokens: 12, stream: true } as const;
+  for await (const { choices } of await engine.chat.completions.create({ ...request, enable_thinking: true }))
+    deltas.push(...choices.map(({ delta }) => delta));
+  expect(deltas.map(({ reasoning_content: piece = "" }) => piece).join("")).toBe(message.reasoning_content);
+  expect(deltas.map(({ content = "" }) => content).join("")).toBe("");
+
+  const without = await answer({ chat_template_kwargs: { enable_thinking: false } });
+  expect(without.message).not.toHaveProperty("reasoning_content");
+  expect(without.message.content).toMatch(/\w/);
+  const harder = await answer({ enable_thinking: true, reasoning_effort: "high" });
+  expect(harder.usage.prompt_tokens).toBeGreaterThan(usage.prompt_tokens);
+  // What the engine said can be sent back as it is.
+  await answer({ messages: [...HELLO.messages, message, { role: "user", content: "Go on." }] as never });
 });
 
 test("stop strings, max_tokens and seeds are heeded", async () => {
