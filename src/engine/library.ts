@@ -243,11 +243,20 @@ function expertModules(spec: ExpertsSpec, layer: number, checkpoint: Checkpoint,
     const w1 = checkpoint.find(spec.names(expert, "w1"), hidden, width);
     const w3 = checkpoint.find(spec.names(expert, "w3"), hidden, width);
     const w2 = checkpoint.find(spec.names(expert, "w2"), width, hidden);
-    const [e1, e3, e2] = [w1, w3, w2].map((source) => onArrival(source, { role: "expert" })) as [Encoding, Encoding, Encoding];
+    const [e1, e3, e2] = [w1, w3, w2].map((source) => onArrival(source, { role: "expert" })) as [
+      Encoding,
+      Encoding,
+      Encoding,
+    ];
     const alternate = w1.everySecond !== undefined && isCopied(w1, e1);
     const column = (part: ExpertPart, rows: number) => biases && checkpoint.findColumn(biases(expert, part), rows);
-    const columns = [column("w1", hidden), column("w3", hidden), column("w2", width)].filter((source) => source !== undefined);
-    const layout = layExpert(width, hidden, e1, e3, e2, { alternate, biases: columns.length > 0 ? biasesOf(columns) : null });
+    const columns = [column("w1", hidden), column("w3", hidden), column("w2", width)].filter(
+      (source) => source !== undefined,
+    );
+    const layout = layExpert(width, hidden, e1, e3, e2, {
+      alternate,
+      biases: columns.length > 0 ? biasesOf(columns) : null,
+    });
     return { sources: [w1, w3, w2, ...columns], layout };
   });
   const same = JSON.stringify(modules[0]!.layout);

@@ -90,7 +90,8 @@ export function openCheckpoint(
       assert(!name.transposed, "only floats are transposed");
       const biases = tensors.get(`${module}.biases`);
       const quantised: Quantised = { weight: tensor, scales, name, rows, columns, claim: claims(module) };
-      if (quantised.claim === false) throw unsupported(`config.json says that ${module} is not quantised, and it has scales`);
+      if (quantised.claim === false)
+        throw unsupported(`config.json says that ${module} is not quantised, and it has scales`);
       return !biases && scales.dtype === "U8" ? mxfp4(quantised) : affine(quantised, biases);
     },
 

@@ -1,5 +1,5 @@
 import { assert } from "../base/assert.ts";
-import { type Affine, weightBits, type Codebook, type Matrix, rangeBytes } from "../base/matrix.ts";
+import { type Affine, type Codebook, type Matrix, rangeBytes, weightBits } from "../base/matrix.ts";
 import { decodeFloats } from "./floats.ts";
 
 /** The values of each table of a codebook. */

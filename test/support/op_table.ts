@@ -8,9 +8,10 @@ import {
   type Affine,
   describeEncoding,
   type Encoding,
+  type ExpertExtras,
   type ExpertLayout,
   type Float,
-  GROUPS,
+  GROUPS as GROUP_SIZES,
   layExpert,
   layMatrix,
   layVector,
@@ -114,7 +115,7 @@ export const ENCODINGS: readonly Encoding[] = [
     ([32, 64, 128] as const).flatMap((group) => FLOATS.map((scales) => affine(bits, group, scales))),
   ),
   ...([2, 3, 5, 6] as const).flatMap((bits) =>
-    FLOATS.map((scales, i) => affine(bits, GROUPS[(bits + i) % GROUPS.length]!, scales)),
+    FLOATS.map((scales, i) => affine(bits, GROUP_SIZES[(bits + i) % GROUP_SIZES.length]!, scales)),
   ),
   ...([4, 8] as const).map((bits) => affine(bits, 16, "f16")),
   MXFP4,
@@ -177,12 +178,13 @@ export const experts =
     top: number,
     [width, hidden]: readonly [width: number, hidden: number],
     [w1, w3, w2]: readonly [Encoding, Encoding, Encoding],
+    { activation = SILU, ...extras }: ExpertExtras & { readonly activation?: Activation } = {},
   ): Input<MoeLayer> =>
   (speaker, next) => {
-    const layout = layExpert(width, hidden, w1, w3, w2);
+    const layout = layExpert(width, hidden, w1, w3, w2, extras);
     const slots = speaker.slots(count + 1, layout.bytes, [count]);
     for (let expert = 0; expert < count; expert++) place(slots, makeRecord(layout, next), 0, expert, count - expert);
-    const layer = { index: 0, experts: count, top, activation: SILU, expert: layout, slots };
+    const layer = { index: 0, experts: count, top, activation, expert: layout, slots };
     return () => layer;
   };
 
@@ -206,6 +208,7 @@ export function makeRecord(layout: ExpertLayout, next: Random): Uint8Array<Array
   fillMatrix(record, layout.w1, next, 2 / Math.sqrt(layout.w1.columns));
   fillMatrix(record, layout.w3, next, 2 / Math.sqrt(layout.w3.columns));
   fillMatrix(record, layout.w2, next, 2 / Math.sqrt(layout.w2.columns));
+  for (const bias of Object.values(layout.biases ?? {})) fillMatrix(record, bias, next);
   return record;
 }
 
@@ -542,6 +545,50 @@ export const OP_TABLE: readonly OpCase[] = [
       moe(),
     );
   }),
+  ...[21, 22, 23, 24, 25].map((third) => {
+    const three = [ENCODINGS[third]!, ENCODINGS[third + 5]!, ENCODINGS[third + 10]!] as const;
+    return line(
+      `moe, ${three.map(nameOf).join("; ")}`,
+      [activation(128), weight(4, 128), experts(4, 2, [128, 128], three)],
+      moe(),
+    );
+  }),
+  line(
+    "moe, as gpt-oss is published: w1 and w3 alternate, and so do their biases",
+    [
+      activation(96),
+      weight(5, 96),
+      experts(5, 3, [96, 32], [MXFP4, MXFP4, MXFP4], {
+        alternate: true,
+        biases: { b1: plain("bf16"), b3: plain("bf16"), b2: plain("bf16"), alternate: true },
+        activation: { kind: "clampedSwiglu", alpha: 1.702, limit: 7 },
+      }),
+    ],
+    moe(),
+  ),
+  line(
+    "moe, alternating rows of odd widths, biases of each type",
+    [
+      activation(45),
+      weight(5, 45),
+      experts(5, 3, [45, 21], [plain("bf16"), plain("bf16"), plain("f32")], {
+        alternate: true,
+        biases: { b1: plain("f32"), b3: plain("f16"), b2: plain("bf16"), alternate: false },
+      }),
+    ],
+    moe(),
+  ),
+  ...ACTIVATIONS.map((activate) =>
+    line(
+      `moe, ${activate.kind}, large numbers`,
+      [
+        activation(13, 20),
+        weight(5, 13),
+        experts(5, 2, [13, 9], [plain("f32"), plain("f16"), plain("bf16")], { activation: activate }),
+      ],
+      moe(),
+    ),
+  ),
   line(
     "moe, an encoding for each matrix, odd widths",
     [

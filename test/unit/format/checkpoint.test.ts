@@ -282,14 +282,11 @@ describe("an affine matrix", () => {
     expect(weight.end - weight.begin).toBe(6 * 8 * bits);
   });
 
-  it.each(["gptq", "awq", "fp8", "bitsandbytes", "compressed-tensors"])(
-    "by %s is refused at once",
-    (method) => {
-      const config = { quantization_config: { quant_method: method, bits: 4, group_size: 128 } };
-      expect(() => open(config, [])).toThrow(expect.objectContaining({ code: "unsupported-quantization" }));
-      expect(() => open(config, [])).toThrow(method);
-    },
-  );
+  it.each(["gptq", "awq", "fp8", "bitsandbytes", "compressed-tensors"])("by %s is refused at once", (method) => {
+    const config = { quantization_config: { quant_method: method, bits: 4, group_size: 128 } };
+    expect(() => open(config, [])).toThrow(expect.objectContaining({ code: "unsupported-quantization" }));
+    expect(() => open(config, [])).toThrow(method);
+  });
 });
 
 describe("MXFP4", () => {
@@ -334,7 +331,13 @@ describe("MXFP4", () => {
   });
 
   it.each([
-    ["a mode that is not mxfp4", { quantization: { group_size: 16, bits: 4, mode: "nvfp4" } }, mlx, "s", /mode "nvfp4"/],
+    [
+      "a mode that is not mxfp4",
+      { quantization: { group_size: 16, bits: 4, mode: "nvfp4" } },
+      mlx,
+      "s",
+      /mode "nvfp4"/,
+    ],
     ["no mode, which is affine", { quantization: { group_size: 32, bits: 4 } }, mlx, "s", /mode "affine"/],
     [
       "words of another type",
