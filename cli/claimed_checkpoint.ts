@@ -37,7 +37,8 @@ export function claimedCheckpoint(config: unknown): Checkpoint {
       if (encoding) return sourceOf(rows, columns, encoding);
       throw unsupported(`config.json claims ${bits} bits in groups of ${group}, mode "${mode}", for ${first?.module}`);
     },
-    findVector: (_, length) => sourceOf(1, length, plain),
+    findPlain: (_, rows, columns) => sourceOf(rows, columns, plain),
     findColumn: (_, rows) => sourceOf(rows, 1, plain),
+    unclaimed: () => [],
   };
 }

@@ -9,9 +9,11 @@ import { denseModule } from "../src/engine/dense.ts";
 import { ExpertLibrary } from "../src/engine/library.ts";
 import { slotsFor } from "../src/engine/load.ts";
 import { ProgressMeter } from "../src/engine/progress.ts";
+import { passOver } from "../src/engine/unclaimed.ts";
 import type { Checkpoint } from "../src/format/checkpoint.ts";
 import type { Recipe } from "../src/format/recipe.ts";
 import { buildOnPaper } from "../src/layers/blueprint.ts";
+import type { Model } from "../src/models/architecture.ts";
 import { readModel } from "../src/models/index.ts";
 import type { Source } from "../src/source/source.ts";
 import { formatBytes } from "./shell.ts";
@@ -59,7 +61,7 @@ export function* describe(
   yield ["layers", model.layers];
   yield ["width", model.width];
   yield ["vocabulary", model.vocabulary];
-  yield ["positions", model.positions];
+  yield ["positions", model.limit === undefined ? model.positions : `${model.positions}: ${model.limit}`];
   yield ["window", list(caches.map(({ window }) => window ?? "none"))];
   yield ["dense", `${formatBytes(denseBytes)} in ${modules.length} matrices`];
   for (const { role, source, matrix } of modules) {
@@ -68,6 +70,7 @@ export function* describe(
       yield [role, `published as ${describeEncoding(matrix.encoding)}: ${COST_OF_4_BITS[role]}`];
   }
   if (layers.length === 0) {
+    yield* passedOver(checkpoint, model);
     yield ["read per token", formatBytes(denseBytes)];
     return;
   }
@@ -80,6 +83,7 @@ export function* describe(
     meter: new ProgressMeter(undefined),
   };
   const library = new ExpertLibrary(layers, checkpoint, onArrival, places);
+  yield* passedOver(checkpoint, model);
   const { recordBytes, totalBytes, count, top } = library;
   const perToken = layers.reduce((sum, layer, index) => sum + layer.top * library.layout(index).bytes, 0);
   const types = layers.map((_, index) => describeEncoding(library.layout(index).w1.encoding));
@@ -94,6 +98,17 @@ export function* describe(
     "budget",
     `${formatBytes(budgetBytes)}: ${slots} slots, ${((100 * slots) / count).toFixed(0)} % of the experts`,
   ];
+}
+
+/** What the files hold that the model does not use. Errors: unsupported-model. */
+function* passedOver(checkpoint: Checkpoint, model: Pick<Model, "layers">): Generator<Fact, void> {
+  for (const [kind, tensors] of passOver(checkpoint.unclaimed(), model)) {
+    const bytes = tensors.reduce((sum, tensor) => sum + tensor.bytes, 0);
+    yield [
+      "passed over",
+      `${kind}: ${tensors.length} tensors of ${formatBytes(bytes)}, ${tensors[0]!.name} for example`,
+    ];
+  }
 }
 
 /** The distinct values: "32 or 64". */

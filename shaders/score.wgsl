@@ -74,12 +74,14 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) l
   if (has_bias && is_expert) { key += bias[numbers.offset + lane]; }
 
   if (groups > 0u) {
-    let size = experts / groups;
+    // Without groups this is compiled all the same, and must not divide by 0.
+    let last = max(groups, 1u) - 1u;
+    let size = experts / (last + 1u);
     key_of[lane] = key;
     workgroupBarrier();
     if (lane < groups) { worth_of[lane] = worth(lane, size); }
     workgroupBarrier();
-    let own = min(lane / size, groups - 1u);
+    let own = min(lane / size, last);
     var rank = 0u;
     for (var g = 0u; g < groups; g++) {
       rank += u32(worth_of[g] > worth_of[own] || (worth_of[g] == worth_of[own] && g < own));

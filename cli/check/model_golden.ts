@@ -41,6 +41,10 @@ export interface GoldenOptions {
 export interface GoldenJson {
   readonly prompt_ids: readonly number[];
   readonly greedy_ids: readonly number[];
+  /** The layers that have experts; all where it is absent. */
+  readonly moe_layers?: readonly number[];
+  /** What cos and sin are multiplied by; where there are several ropes, by type of layer. */
+  readonly rope_scale?: number | Readonly<Record<string, number>>;
   readonly chats?: readonly {
     readonly title?: string;
     readonly messages: readonly { role: "user" | "assistant"; content: string }[];
@@ -128,7 +132,7 @@ export async function* checkModel(
   }
   for (const values of [...tapped.logits, ...steps.logits]) options.onLogits?.(bytesOf(values));
 
-  yield* compareTaps(golden, tapped, tolerance);
+  yield* compareTaps(golden, json, tapped, tolerance);
   yield compareExactly("greedy ids", greedy, json.greedy_ids);
   yield* compareOthers(golden, json, loaded, source);
 
@@ -150,8 +154,17 @@ function contextFor(json: GoldenJson): number {
   return Math.max(...runs.map((run) => run.prompt_ids.length + run.greedy_ids.length));
 }
 
+/**
+ * The name under which a golden's tensor is tapped. The golden numbers all layers, a model those with
+ * experts: `experts.2` is the model's `experts.1` if layer 0 is dense.
+ */
+function tapOf(name: string, { moe_layers: sparse }: GoldenJson): string {
+  const [, kind, layer] = /^(router_logits|experts|expert_weights)\.(\d+)$/.exec(name) ?? [];
+  return kind && sparse ? `${kind}.${sparse.indexOf(Number(layer))}` : name;
+}
+
 /** Compares every tensor whose name matches {@link TAPPED}. */
-function* compareTaps(golden: Golden, tapped: Tapped, tolerance: number): Generator<Line> {
+function* compareTaps(golden: Golden, json: GoldenJson, tapped: Tapped, tolerance: number): Generator<Line> {
   const rows = golden.get("rows")?.values;
   for (const [name, { values, shape }] of golden) {
     if (!TAPPED.test(name)) continue;
@@ -165,7 +178,7 @@ function* compareTaps(golden: Golden, tapped: Tapped, tolerance: number): Genera
         yield compareExactly(`routing of layer ${layer}`, tapped.get(`experts.${layer}`, width) ?? [], want, width);
       }
     } else {
-      const got = tapped.get(name, width, rows) ?? [];
+      const got = tapped.get(tapOf(name, json), width, rows) ?? [];
       const isExact = name.startsWith("experts.");
       yield isExact ? compareExactly(name, got, values, width) : compareNumbers(name, got, values, width, tolerance);
     }
@@ -189,11 +202,31 @@ async function* compareOthers(
   for (const [name, { values, shape }] of golden) {
     if (TAPPED.test(name) || SELECTORS.includes(name)) continue;
     if (name === "input_ids") yield compareExactly(name, values, json.prompt_ids);
-    else if (name === "rope_inv_freq")
-      yield compareNumbers(name, loaded.blueprint.ropes[0]!, values, values.length, 1e-7);
+    else if (name.startsWith("rope_inv_freq")) yield* compareRope(name, values, json, loaded);
     else if (DEQUANTISED.test(name)) yield compareExactly(name, await dequantised(loaded, source, name, shape), values);
     else yield notCompared(name, "no comparison is known for this name");
   }
+}
+
+/**
+ * Compares the frequencies of a rope, and what its cos and sin are multiplied by, with the model's;
+ * where a model has several ropes (`rope_inv_freq.full_attention`), with the nearest of its.
+ */
+function* compareRope(
+  name: string,
+  values: ArrayLike<number>,
+  { rope_scale: scales }: GoldenJson,
+  { blueprint: { ropes } }: Loaded,
+): Generator<Line> {
+  const lines = ropes.map(({ frequencies }) => compareNumbers(name, frequencies, values, values.length, 1e-7));
+  const index = Math.max(
+    lines.findIndex(({ ok }) => ok),
+    0,
+  );
+  yield defined(lines[index], "a rope");
+  const scale = typeof scales === "object" ? scales[name.slice(name.indexOf(".") + 1)] : scales;
+  if (scale !== undefined)
+    yield compareNumbers(name.replace("inv_freq", "scale"), [ropes[index]!.scale], [scale], 1, 1e-7);
 }
 
 const notCompared = (name: string, why: string): Line => ({

@@ -25,6 +25,8 @@ export interface PublishedName {
    * w1 above w3.
    */
   readonly firstRow?: number;
+  /** How many rows such a tensor has, where it holds more than two matrices. */
+  readonly ofRows?: number;
   /**
    * The tensor holds two matrices of `rows` rows each, whose rows alternate, and the matrix's first
    * is this one. Example: gpt-oss has w1 in the even rows of `gate_up_proj`, w3 in the odd ones.
@@ -35,4 +37,13 @@ export interface PublishedName {
    * Only floats, without `firstRow`.
    */
   readonly transposed?: boolean;
+}
+
+/**
+ * A tensor's or module's name as a model of text alone has it. Models of text and images publish
+ * the part for text below `language_model.` or `model.language_model.`.
+ */
+export function textName(name: string): string {
+  const rest = name.replace(/^(?:model\.)?language_model\.(?:model\.)?/, "");
+  return rest === name || rest.startsWith("lm_head.") || rest === "lm_head" ? rest : `model.${rest}`;
 }

@@ -110,8 +110,16 @@ export interface Progress {
    */
   readonly persisted?: boolean;
   /**
+   * Is set while requests that failed wait before they are made again: the network is gone, or the
+   * server is busy. The loading goes on by itself after `nextTryMs` (milliseconds from this event
+   * on), when the browser comes online, when the page is shown again, and on `engine.tryNow()`.
+   * `reason`: what went wrong, in words.
+   */
+  readonly waiting?: { readonly reason: string; readonly nextTryMs: number };
+  /**
    * Is set when something went wrong but the work goes on. Examples: the quota is full; a record
-   * was damaged and was fetched again; the store cannot be used.
+   * was damaged and was fetched again; the store cannot be used; the model changed on the server
+   * and is loaded anew (phase is "opening" again then).
    */
   readonly warning?: string;
 }
@@ -308,6 +316,8 @@ export interface Engine {
    * all is as before.
    */
   setBudget(budgetBytes: number | "auto"): Promise<ModelInfo>;
+  /** Ends the wait that `Progress.waiting` tells of: what failed is tried again at once. */
+  tryNow(): Promise<void>;
   /** The routing recorded so far as CSV (see `EngineOptions.trace`), header line first. */
   trace(): Promise<string>;
   /** Stops the fill and every request (both reject with `closed`), and frees the device. */

@@ -1,5 +1,5 @@
 import { MixtabError } from "../base/errors.ts";
-import { dataRanges, layMatrix, layVector, type Matrix } from "../base/matrix.ts";
+import { dataRanges, layMatrix, type Matrix } from "../base/matrix.ts";
 import { release } from "../base/release.ts";
 import type { Checkpoint, MatrixSource } from "../format/checkpoint.ts";
 import { weightKey } from "../layers/blueprint.ts";
@@ -24,6 +24,8 @@ export interface DenseModule {
   readonly role: WeightSpec["role"];
   readonly source: MatrixSource;
   readonly matrix: Matrix;
+  /** See `WeightSpec.plus`. */
+  readonly plus?: number | undefined;
 }
 
 /**
@@ -34,7 +36,11 @@ export function denseModule(spec: WeightSpec, checkpoint: Checkpoint, onArrival:
   const key = weightKey(spec);
   const { role } = spec;
   const [rows, columns] = spec.shape;
-  if (role === "norm") return { key, role, source: checkpoint.findVector(key, columns), matrix: layVector(columns) };
+  if (role === "norm") {
+    const plain = checkpoint.findPlain(spec.names, rows, columns);
+    const matrix = layMatrix(rows, columns, { kind: "plain", dtype: "f32" });
+    return { key, role, source: plain, matrix, plus: spec.plus };
+  }
   const source = checkpoint.find(spec.names, rows, columns);
   return { key, role, source, matrix: layMatrix(rows, columns, onArrival(source, spec)) };
 }
@@ -101,20 +107,23 @@ function windows(modules: readonly Placed[]): Placed[][] {
 
 async function loadWindow(window: readonly Placed[], loading: DenseLoading): Promise<void> {
   const kept: Promise<void>[] = [];
-  const parts = window.flatMap(({ key, source, matrix, weight }) => {
+  const parts = window.flatMap(({ key, source, matrix, weight, plus }) => {
     const gather = new Gather(matrix, (index, begin, bytes) => {
       loading.speaker.write(weight, begin, bytes);
       const put = keep(`${loading.prefix}dense/${key}/${index}`, bytes, loading);
       kept.push(put.then(() => release(bytes)));
     });
-    return matrixParts(source, matrix, (offset, bytes) => gather.write(offset, bytes));
+    return matrixParts(source, matrix, (offset, bytes) => gather.write(offset, bytes), plus);
   });
   const ratio = loadedPerPublished(
     window.map(({ matrix }) => matrix.end),
     parts,
   );
-  await readParts(parts, { ...loading.reading, onBytes: (bytes) => loading.onLoaded(bytes * ratio, "network") });
-  await Promise.all(kept);
+  try {
+    await readParts(parts, { ...loading.reading, onBytes: (bytes) => loading.onLoaded(bytes * ratio, "network") });
+  } finally {
+    await Promise.all(kept); // also before a failure is told: then nothing writes to the store any more
+  }
 }
 
 /**

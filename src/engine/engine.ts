@@ -7,12 +7,14 @@ import { gpuSpeaker } from "../ops/gpu/speaker.ts";
 import type { Speaker } from "../ops/ops.ts";
 import type { Source } from "../source/source.ts";
 import type { Store } from "../store/store.ts";
-import type { Engine, EngineOptions, ModelInfo } from "./api.ts";
+import type { Engine, EngineOptions, ModelInfo, Progress } from "./api.ts";
 import { completions } from "./completions.ts";
+import { keysOf } from "./keys.ts";
 import { readLanguage } from "./language.ts";
 import { type Loaded, loadModel, resizePool } from "./load.ts";
 import { openStore } from "./open_store.ts";
 import { askingToPersist } from "./persistence.ts";
+import { type Opened, openThroughChange } from "./renewal.ts";
 import { Session } from "./session.ts";
 
 /** What only the host knows: a GPU where `navigator.gpu` is not it (Node), the model's files. */
@@ -29,52 +31,76 @@ export async function openEngine(
   { id, source, gpu, store: given }: Host,
   options: EngineOptions = {},
 ): Promise<Engine> {
-  const { device = "auto", mode = "auto", signal, trace = false } = options;
+  const { device = "auto", mode = "auto", trace = false } = options;
   if (mode !== "auto" && !MODES.includes(mode))
     throw new MixtabError("bad-request", `There is no mode ${mode}. There are auto, ${MODES.join(", ")}.`);
-  const speaker = await openSpeaker(device, gpu);
-  const closed = new AbortController();
   let store: Store | null = null;
-  const notes: string[] = [];
-  let { onProgress } = options;
-  try {
-    if (given) store = given;
-    else if (source.remote) {
-      store = await openStore(options.store, (text) => notes.push(text));
-      if (options.store !== "memory" && notes.length === 0) onProgress = askingToPersist(onProgress);
-    }
-    const loaded = await loadModel(speaker, source, store, { ...options, onProgress, closed: closed.signal, notes });
-    const language = readLanguage(loaded.repository);
-    return assemble({ id, speaker, store, loaded, language, trace, closed, signal });
-  } catch (error) {
-    speaker.close();
-    store?.close();
-    throw error;
+  const storeNotes: string[] = [];
+  let { onProgress: told } = options;
+  if (given) store = given;
+  else if (source.remote) {
+    store = await openStore(options.store, (text) => storeNotes.push(text));
+    if (options.store !== "memory" && storeNotes.length === 0) told = askingToPersist(told);
   }
+  let progress: Progress | undefined;
+  const onProgress = (event: Progress) => {
+    progress = event;
+    told?.(event);
+  };
+
+  return await openThroughChange({
+    source,
+    budgetBytes: options.budgetBytes,
+    signal: options.signal,
+    async open({ source, notes, signal, budgetBytes }) {
+      const speaker = await openSpeaker(device, gpu);
+      const closed = new AbortController();
+      try {
+        const loaded = await loadModel(speaker, source, store, {
+          ...options,
+          ...(budgetBytes !== undefined && { budgetBytes }),
+          onProgress,
+          signal,
+          closed: closed.signal,
+          notes: [...storeNotes.splice(0), ...notes],
+        });
+        const language = readLanguage(loaded.repository);
+        return assemble({ id, speaker, loaded, language, trace, closed, signal });
+      } catch (error) {
+        closed.abort(error);
+        speaker.close();
+        throw error;
+      }
+    },
+    async forget() {
+      await store?.delete(keysOf(source.name)).catch(() => {}); // what stays has a key of its own
+    },
+    warn: (warning) => progress && onProgress({ ...progress, warning }),
+    close: () => store?.close(),
+  });
 }
 
 interface Assembly {
   readonly id: string;
   readonly speaker: Speaker;
-  readonly store: Store | null;
   readonly loaded: Loaded;
   readonly language: ReturnType<typeof readLanguage>;
   readonly trace: boolean;
   readonly closed: AbortController;
-  readonly signal: AbortSignal | undefined;
+  readonly signal: AbortSignal;
 }
 
-function assemble({ id, speaker, store, loaded, language, trace: wanted, closed, signal }: Assembly): Engine {
+function assemble({ id, speaker, loaded, language, trace: wanted, closed, signal }: Assembly): Opened {
   const { pool, library, contextLength } = loaded;
   const trace = wanted ? traceOf(id, loaded) : null;
   const session = new Session(speaker, loaded, { taps: trace ? "routes" : "none", trace });
   session.prepare();
-  const filled = loaded.fill(signal ? AbortSignal.any([signal, closed.signal]) : closed.signal);
+  const filled = loaded.fill(AbortSignal.any([signal, closed.signal]));
   speaker.lost.then((reason) =>
     closed.abort(new MixtabError("device-lost", `The GPU was lost (${reason}). Open the model again.`)),
   );
 
-  const engine: Engine = {
+  const engine: Opened["engine"] = {
     get info(): ModelInfo {
       return {
         id,
@@ -118,15 +144,18 @@ function assemble({ id, speaker, store, loaded, language, trace: wanted, closed,
         "Nothing was traced. Open the engine with trace: true (and a model with experts).",
       );
     },
-    async close() {
-      closed.abort(new MixtabError("closed", "The engine was closed. Create a new one."));
-      await filled;
+  };
+  return {
+    engine,
+    filled,
+    async close(reason) {
+      closed.abort(reason);
+      await filled.catch(() => {});
       await pool?.quiet();
+      await library?.quiet();
       speaker.close();
-      store?.close();
     },
   };
-  return engine;
 }
 
 function traceOf(model: string, { modelType: arch, library }: Loaded): Trace | null {

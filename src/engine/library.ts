@@ -1,22 +1,30 @@
-import { assert, defined } from "../base/assert.ts";
+import { assert } from "../base/assert.ts";
 import { MixtabError } from "../base/errors.ts";
-import { type Encoding, type ExpertBiases, type ExpertLayout, layExpert, type Matrix } from "../base/matrix.ts";
-import { release } from "../base/release.ts";
+import { type ExpertBiases, type ExpertLayout, layExpert, type Matrix } from "../base/matrix.ts";
 import type { Origin } from "../experts/counters.ts";
 import type { Checkpoint, MatrixSource } from "../format/checkpoint.ts";
-import type { ExpertPart, ExpertsSpec } from "../layers/builder.ts";
+import type { ExpertsSpec } from "../layers/builder.ts";
+import { unless } from "../source/sleep.ts";
 import type { Source } from "../source/source.ts";
 import type { Store } from "../store/store.ts";
 import type { OnArrival } from "./arrival.ts";
 import type { Connections } from "./connections.ts";
 import { isCopied, joined, loadedPerPublished, matrixParts, type Part, readParts, type Write } from "./parts.ts";
 import type { ProgressMeter } from "./progress.ts";
+import { Window, WindowSize } from "./window.ts";
 
 /** JS memory for records on their way: this much, or two records where they are larger. */
 const MEMORY_BYTES = 32 * 1024 * 1024;
 
-/** The fill asks for about this much at a time: what is under way delays an expert in demand. */
+/** About this much is asked for at a time: what is under way delays an expert in demand. */
 const WINDOW_MS = 1000;
+/**
+ * An expert in demand brings its missing neighbours along, which share its requests; more of them
+ * where all together come in less than this.
+ */
+const SOON_MS = 250;
+/** Of neighbours, before it is known how long they take: this much is soon there on any network. */
+const FIRST_DEMAND_BYTES = 512 * 1024;
 
 /** Where the parts of an expert are published, and the record they become. */
 interface ExpertModule {
@@ -45,7 +53,14 @@ export class ExpertLibrary {
   private readonly prefix: string;
   private readonly meter: ProgressMeter;
   private readonly connections: Connections;
+  private readonly closed: AbortSignal | undefined;
   private readonly stored = new Set<number>();
+  /** By expert that is on its way, the window that brings it: nothing is fetched twice. */
+  private readonly arriving = new Map<number, Window>();
+  /** Experts that were demanded in this task and are to be fetched together. */
+  private readonly wanted: number[] = [];
+  private readonly fillSize: WindowSize;
+  private readonly demandSize = new WindowSize(FIRST_DEMAND_BYTES, SOON_MS, WINDOW_MS);
   /** Experts that the meter has been told of. */
   private readonly told = new Set<number>();
   private quotaSpent = false;
@@ -54,7 +69,15 @@ export class ExpertLibrary {
     layers: readonly ExpertsSpec[],
     checkpoint: Checkpoint,
     onArrival: OnArrival,
-    places: { source: Source; store: Store | null; prefix: string; connections: Connections; meter: ProgressMeter },
+    places: {
+      source: Source;
+      store: Store | null;
+      prefix: string;
+      connections: Connections;
+      meter: ProgressMeter;
+      /** Ends all requests. */
+      closed?: AbortSignal | undefined;
+    },
   ) {
     this.layers = layers;
     const modules = layers.map((spec, layer) => expertModules(spec, layer, checkpoint, onArrival));
@@ -67,6 +90,8 @@ export class ExpertLibrary {
     this.prefix = places.prefix;
     this.connections = places.connections;
     this.meter = places.meter;
+    this.closed = places.closed;
+    this.fillSize = new WindowSize(this.recordBytes, WINDOW_MS, WINDOW_MS);
   }
 
   /** A, of the layer with the most. */
@@ -111,24 +136,25 @@ export class ExpertLibrary {
     signal?: AbortSignal,
   ): Promise<Origin> {
     const id = this.first[layer]! + expert;
-    if (this.store && this.stored.has(id)) {
-      const { bytes } = this.modules[id]!.layout;
-      // What an older version left may be longer than its slot.
-      const fitting: typeof accept = (offset, slice) => {
-        if (offset + slice.length <= bytes) accept(offset, slice);
-      };
-      if ((await this.store.read(this.key(id), fitting, signal)) === bytes) return "store";
-      this.stored.delete(id);
-      this.meter.warn(`The record of expert ${expert} in layer ${layer} could not be read back; it is fetched again.`);
+    for (;;) {
+      if (this.store && this.stored.has(id)) {
+        const { bytes } = this.modules[id]!.layout;
+        // What an older version left may be longer than its slot.
+        const fitting: typeof accept = (offset, slice) => {
+          if (offset + slice.length <= bytes) accept(offset, slice);
+        };
+        if ((await this.store.read(this.key(id), fitting, signal)) === bytes) return "store";
+        this.stored.delete(id);
+        this.meter.warn(
+          `The record of expert ${expert} in layer ${layer} could not be read back; it is fetched again.`,
+        );
+      }
+      const window = this.arriving.get(id) ?? (await this.demand(id));
+      const record = await window.take(id, signal);
+      if (!record) continue; // another reader has taken it
+      accept(0, record);
+      return this.source.remote ? "network" : "memory";
     }
-    const bytes = await this.connections.demand(async () => {
-      const record = new Uint8Array(this.modules[id]!.layout.bytes);
-      await this.fetch([id], [record], true, signal);
-      await this.keep(id, record);
-      return record;
-    });
-    accept(0, bytes);
-    return this.source.remote ? "network" : "memory";
   }
 
   /**
@@ -146,32 +172,30 @@ export class ExpertLibrary {
   async fill(signal: AbortSignal): Promise<boolean> {
     if (!this.store) return false;
     await this.open();
-    let windowBytes = this.recordBytes;
     while (!this.quotaSpent) {
-      const window = this.nextWindow(windowBytes);
-      if (window.length === 0) return true;
-      const began = performance.now();
-      const records = window.map((id) => new Uint8Array(this.modules[id]!.layout.bytes));
-      await this.fetch(window, records, false, signal);
-      for (const [index, id] of window.entries()) {
-        await this.keep(id, records[index]!);
-        release(records[index]!);
-      }
-      const fast = performance.now() - began < WINDOW_MS;
-      windowBytes = fast ? Math.min(windowBytes * 2, MEMORY_BYTES) : windowBytes / 2;
+      const ids = this.nextWindow();
+      if (ids.length > 0) await this.bring(ids, { inDemand: false }, this.fillSize).all(signal);
+      else if (this.arriving.size > 0) await unless(signal, this.quiet());
+      else return true;
     }
     return false;
   }
 
+  /** Resolves when what is under way has come, or has failed. */
+  async quiet(): Promise<void> {
+    await Promise.allSettled([...this.arriving.values()].map(({ done }) => done));
+  }
+
   /**
-   * The first missing experts in a row, as many as `mostBytes` and the memory allow, at least one.
+   * The first missing experts in a row that are not on their way, as many as the window's size and
+   * the memory allow, at least one.
    */
-  private nextWindow(mostBytes: number): number[] {
-    const spare = Math.min(mostBytes, MEMORY_BYTES - this.readsAtOnce * this.recordBytes);
+  private nextWindow(): number[] {
+    const spare = Math.min(this.fillSize.bytes, this.roomBytes - this.readsAtOnce * this.recordBytes);
     const window: number[] = [];
     let bytes = 0;
     for (const [id, { layout }] of this.modules.entries()) {
-      if (this.stored.has(id)) {
+      if (!this.isMissing(id)) {
         if (window.length > 0) break;
         continue;
       }
@@ -182,15 +206,86 @@ export class ExpertLibrary {
     return window;
   }
 
-  private async fetch(
-    ids: readonly number[],
-    records: readonly Uint8Array<ArrayBuffer>[],
-    inDemand: boolean,
-    signal?: AbortSignal,
-  ): Promise<void> {
-    const parts = ids.flatMap((id, index) => this.counted(id, this.parts(id, records[index]!)));
-    const { source, connections } = this;
-    await readParts(parts, { source, connections, inDemand, signal });
+  /** Whether an expert is neither stored nor on its way. */
+  private isMissing(id: number): boolean {
+    return !this.stored.has(id) && !this.arriving.has(id);
+  }
+
+  /** Of the memory for records on their way, what is left. */
+  private get roomBytes(): number {
+    return [...this.arriving.keys()].reduce((room, id) => room - this.modules[id]!.layout.bytes, MEMORY_BYTES);
+  }
+
+  /** Resolves to the window that brings an expert, together with others demanded in this task. */
+  private async demand(id: number): Promise<Window> {
+    this.wanted.push(id);
+    await Promise.resolve();
+    const ids = new Set(this.wanted.splice(0).filter((wanted) => !this.arriving.has(wanted)));
+    if (ids.size > 0) {
+      const window = this.bring(this.withNeighbours([...ids]), { inDemand: true }, this.demandSize);
+      this.connections.demand(() => window.done).catch(() => {});
+    }
+    return this.arriving.get(id)!;
+  }
+
+  /**
+   * The experts that are demanded, and where they are kept, the missing ones next to the first of
+   * them in its layer, as many as are soon there.
+   */
+  private withNeighbours(ids: readonly number[]): number[] {
+    if (!this.store || this.quotaSpent) return [...ids];
+    const first = Math.min(...ids);
+    const begin = this.first.findLast((number) => number <= first)!;
+    const end = this.first.find((number) => number > first) ?? this.count;
+    const behind = Array.from({ length: end - first }, (_, index) => first + index);
+    const before = Array.from({ length: first - begin }, (_, index) => first - 1 - index);
+    const window = [...ids];
+    let room = Math.min(this.demandSize.bytes, this.roomBytes);
+    for (const id of ids) room -= this.modules[id]!.layout.bytes;
+    for (const id of [...behind, ...before]) {
+      if (window.includes(id) || !this.isMissing(id)) continue;
+      room -= this.modules[id]!.layout.bytes;
+      if (room < 0) break;
+      window.push(id);
+    }
+    return window;
+  }
+
+  /** Starts to fetch experts; each is kept as soon as it is whole. */
+  private bring(ids: readonly number[], purpose: { inDemand: boolean }, size: WindowSize): Window {
+    const records = new Map(ids.map((id) => [id, new Uint8Array(this.modules[id]!.layout.bytes)]));
+    const { connections, arriving } = this;
+    const goesOn = purpose.inDemand && this.store !== null && !this.quotaSpent;
+    const began = performance.now();
+    const window = new Window(records, {
+      keep: async (id, record) => {
+        await this.keep(id, record);
+        arriving.delete(id);
+      },
+      urge() {
+        purpose.inDemand = true;
+        connections.wake();
+      },
+      // An answer that was stopped stops nothing that the fill would have to fetch again.
+      abandoned(stop) {
+        if (goesOn) return;
+        forget();
+        stop();
+      },
+    });
+    const forget = () => {
+      for (const id of ids) if (arriving.get(id) === window) arriving.delete(id);
+    };
+    for (const id of ids) arriving.set(id, window);
+    const parts = ids.flatMap((id) => {
+      const own = this.counted(id, this.parts(id, records.get(id)!));
+      return window.watched(id, own);
+    });
+    const signal = this.closed ? AbortSignal.any([this.closed, window.stopped]) : window.stopped;
+    window.run(readParts(parts, { source: this.source, connections, purpose, signal }));
+    const bytes = [...records.values()].reduce((sum, { length }) => sum + length, 0);
+    window.done.then(() => size.note(bytes, performance.now() - began), forget);
+    return window;
   }
 
   /**
@@ -238,26 +333,17 @@ export class ExpertLibrary {
  * layout.
  */
 function expertModules(spec: ExpertsSpec, layer: number, checkpoint: Checkpoint, onArrival: OnArrival): ExpertModule[] {
-  const { width, hidden, biases } = spec;
+  const { width, hidden } = spec;
   const modules = Array.from({ length: spec.experts }, (_, expert): ExpertModule => {
     const w1 = checkpoint.find(spec.names(expert, "w1"), hidden, width);
     const w3 = checkpoint.find(spec.names(expert, "w3"), hidden, width);
     const w2 = checkpoint.find(spec.names(expert, "w2"), width, hidden);
-    const [e1, e3, e2] = [w1, w3, w2].map((source) => onArrival(source, { role: "expert" })) as [
-      Encoding,
-      Encoding,
-      Encoding,
-    ];
-    const alternate = w1.everySecond !== undefined && isCopied(w1, e1);
-    const column = (part: ExpertPart, rows: number) => biases && checkpoint.findColumn(biases(expert, part), rows);
-    const columns = [column("w1", hidden), column("w3", hidden), column("w2", width)].filter(
-      (source) => source !== undefined,
-    );
-    const layout = layExpert(width, hidden, e1, e3, e2, {
-      alternate,
-      biases: columns.length > 0 ? biasesOf(columns) : null,
-    });
-    return { sources: [w1, w3, w2, ...columns], layout };
+    const biases = biasSources(spec, expert, checkpoint);
+    const stored = (source: MatrixSource) => onArrival(source, { role: "expert" });
+    const alternate = w1.everySecond !== undefined && isCopied(w1, stored(w1));
+    const extras = { alternate, biases: biases && biasesOf(biases) };
+    const layout = layExpert(width, hidden, stored(w1), stored(w3), stored(w2), extras);
+    return { sources: [w1, w3, w2, ...(biases ?? [])], layout };
   });
   const same = JSON.stringify(modules[0]!.layout);
   const odd = modules.findIndex(({ layout }) => JSON.stringify(layout) !== same);
@@ -268,14 +354,28 @@ function expertModules(spec: ExpertsSpec, layer: number, checkpoint: Checkpoint,
   );
 }
 
+type BiasSources = readonly [b1: MatrixSource, b3: MatrixSource, b2: MatrixSource];
+
+function biasSources(
+  { biases, width, hidden }: ExpertsSpec,
+  expert: number,
+  checkpoint: Checkpoint,
+): BiasSources | null {
+  if (!biases) return null;
+  return [
+    checkpoint.findColumn(biases(expert, "w1"), hidden),
+    checkpoint.findColumn(biases(expert, "w3"), hidden),
+    checkpoint.findColumn(biases(expert, "w2"), width),
+  ];
+}
+
 /** How the biases of an expert are stored: as they are published. */
-function biasesOf([b1, b3, b2]: readonly MatrixSource[]): ExpertBiases {
-  const plain = (source: MatrixSource | undefined) => {
-    const { encoding } = defined(source, "a bias");
+function biasesOf([b1, b3, b2]: BiasSources): ExpertBiases {
+  const plain = ({ encoding }: MatrixSource) => {
     assert(encoding.kind === "plain", "a bias is plain");
     return encoding;
   };
-  return { b1: plain(b1), b3: plain(b3), b2: plain(b2), alternate: b1?.everySecond !== undefined };
+  return { b1: plain(b1), b3: plain(b3), b2: plain(b2), alternate: b1.everySecond !== undefined };
 }
 
 /** The parts of a record, in their order. */

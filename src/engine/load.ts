@@ -4,12 +4,13 @@ import { layMatrix } from "../base/matrix.ts";
 import type { Mode } from "../experts/modes.ts";
 import { Pool } from "../experts/pool.ts";
 import { MOST_LAYERS_AHEAD } from "../experts/prefetch.ts";
-import { type Blueprint, buildLoaded, buildOnPaper } from "../layers/blueprint.ts";
+import { type Blueprint, buildLoaded, buildOnPaper, type RopeSpec } from "../layers/blueprint.ts";
 import { ropeTable } from "../layers/rope_table.ts";
 import type { Model } from "../models/architecture.ts";
 import { readModel } from "../models/index.ts";
 import { MOST_SET_WORDS, type MoeLayer, type Slots, type Speaker, type Weight } from "../ops/ops.ts";
 import type { Source } from "../source/source.ts";
+import { Waits } from "../source/waits.ts";
 import type { Store } from "../store/store.ts";
 import type { Progress, Quantize } from "./api.ts";
 import { arrival, recipeOf } from "./arrival.ts";
@@ -17,9 +18,11 @@ import { Connections } from "./connections.ts";
 import { type DenseModule, denseModule, loadDense } from "./dense.ts";
 import { ExpertLibrary } from "./library.ts";
 import { forgiving } from "./open_store.ts";
+import { throughOutages } from "./outages.ts";
 import { ProgressMeter } from "./progress.ts";
 import { openRepository, type Repository } from "./repository.ts";
 import type { Runnable } from "./session.ts";
+import { passOver } from "./unclaimed.ts";
 
 /** Where neither the model nor the user says how long a conversation may be. */
 const DEFAULT_CONTEXT_LENGTH = 4096;
@@ -62,9 +65,9 @@ export interface Loaded extends Runnable {
   /** The dense matrices, in the blueprint's order. */
   readonly dense: readonly Pick<DenseModule, "role" | "matrix">[];
   /**
-   * Brings the rest of the experts to the store; resolves when all are there or nothing more can be
-   * done, which is a warning. Where the store is full, the progress is done too, and the warning
-   * says how much is kept.
+   * Brings the rest of the experts to the store, through outages; resolves when all are there or
+   * nothing more can be done, which is a warning. Where the store is full, the progress is done too,
+   * and the warning says how much is kept. Errors: changed.
    */
   fill(signal: AbortSignal): Promise<void>;
 }
@@ -84,8 +87,11 @@ export async function loadModel(
   const meter = new ProgressMeter(options.onProgress);
   meter.enter("opening");
   for (const note of options.notes ?? []) meter.warn(note);
+  const { waits = new Waits() } = source;
+  waits.onChange = (wait) => meter.waiting(wait);
   const store = givenStore && forgiving(givenStore, (text) => meter.warn(text));
   const repository = await openRepository(source, store, recipe, signal);
+  for (const note of repository.notes) meter.warn(note);
   const model = read(repository.config);
   const contextLength = contextOf(model, options.contextLength);
   const { checkpoint, prefix } = repository;
@@ -95,9 +101,10 @@ export async function loadModel(
 
   const modules = blueprint.weights.map((spec) => denseModule(spec, checkpoint, onArrival));
   const denseBytes = modules.reduce((sum, { matrix }) => sum + matrix.end, 0);
-  const places = { source, store, prefix, connections, meter };
+  const places = { source, store, prefix, connections, meter, closed: options.closed };
   const library =
     blueprint.experts.length > 0 ? new ExpertLibrary(blueprint.experts, checkpoint, onArrival, places) : null;
+  passOver(checkpoint.unclaimed(), model);
   if (library && options.budgetBytes !== "auto") slotsFor(library, options as SlotBudget);
   meter.totalBytes = denseBytes + (library?.totalBytes ?? 0);
 
@@ -107,7 +114,7 @@ export async function loadModel(
     speaker,
     store,
     prefix,
-    reading: { source, connections, inDemand: true, signal },
+    reading: { source, connections, purpose: { inDemand: true }, signal },
     onLoaded: (bytes, from) => meter.loaded(bytes, from),
     onUnkept(bytes, error) {
       unkeptBytes += bytes;
@@ -116,14 +123,15 @@ export async function loadModel(
   });
   await library?.open();
 
-  const caches = blueprint.caches.map(({ width, window }) =>
-    speaker.cache(Math.min((window ?? contextLength) + RING_SPARE, contextLength), width, window),
-  );
+  const ringOf = (window: number | null) => Math.min((window ?? contextLength) + RING_SPARE, contextLength);
+  const caches = blueprint.caches.map(({ width, window }) => speaker.cache(ringOf(window), width, window));
+  const histories = blueprint.histories.map(({ width, window }) => speaker.history(ringOf(window), width, window));
   const slots = library && (await makeSlots(speaker, library, options));
   const say = buildLoaded(model.build, checkpoint.has, blueprint, {
     weights,
     caches,
-    ropes: blueprint.ropes.map((frequencies) => ropeWeight(speaker, frequencies, contextLength)),
+    ropes: blueprint.ropes.map((rope) => ropeWeight(speaker, rope, contextLength)),
+    histories,
     experts: slots && library ? moeLayers(library, slots) : [],
   });
   const ahead = library && options.prefetch ? guessesThatFit(library.layers) : 0;
@@ -145,7 +153,7 @@ export async function loadModel(
     blueprint,
     repository,
     say,
-    caches,
+    rings: [...caches, ...histories],
     pool,
     library,
     contextLength,
@@ -157,6 +165,7 @@ export async function loadModel(
       repository,
       library,
       meter,
+      waits,
       denseBytes: denseBytes - unkeptBytes,
       isKept: unkeptBytes === 0,
     }),
@@ -168,6 +177,7 @@ interface Filling {
   readonly repository: Repository;
   readonly library: ExpertLibrary | null;
   readonly meter: ProgressMeter;
+  readonly waits: Waits;
   /** Of the dense weights that the store has kept, and whether those are all. */
   readonly denseBytes: number;
   readonly isKept: boolean;
@@ -175,9 +185,10 @@ interface Filling {
 
 /** See {@link Loaded.fill}. */
 const fillOf =
-  ({ store, repository, library, meter, denseBytes, isKept }: Filling): Loaded["fill"] =>
+  ({ store, repository, library, meter, waits, denseBytes, isKept }: Filling): Loaded["fill"] =>
   async (signal) => {
-    const work = async () => (library === null || (await library.fill(signal))) && isKept;
+    const fill = async () => library === null || (await library.fill(signal));
+    const work = async () => (await throughOutages(fill, () => library?.keptBytes ?? 0, waits, signal)) && isKept;
     try {
       if (store && !repository.complete) {
         const all = await alone(`mixtab ${repository.prefix}`, signal, work);
@@ -190,9 +201,15 @@ const fillOf =
       } else if (repository.revised) await refusal(repository.finish()); // else the next visit asks again
       meter.enter("done");
     } catch (error) {
-      if (!signal.aborted) meter.warn(`The background download stopped: ${(error as Error).message}`);
+      if (signal.aborted) return;
+      if (isChange(error)) throw error;
+      meter.warn(`The background download stopped: ${(error as Error).message}`);
     }
   };
+
+/** Whether an error says that the model's files have changed on the server. */
+export const isChange = (error: unknown): error is MixtabError =>
+  error instanceof MixtabError && error.code === "changed";
 
 /** Why a store did not keep something; null if it did. */
 async function refusal(put: Promise<void>): Promise<string | null> {
@@ -235,12 +252,13 @@ async function alone<T>(name: string, signal: AbortSignal, work: () => Promise<T
   }
 }
 
-function contextOf({ positions }: Model, wanted: number | undefined): number {
+function contextOf({ positions, limit }: Model, wanted: number | undefined): number {
   if (wanted === undefined) return Math.min(positions, DEFAULT_CONTEXT_LENGTH);
   if (Number.isInteger(wanted) && wanted >= 1 && wanted <= positions) return wanted;
+  const why = limit === undefined ? "" : ` (${limit})`;
   throw new MixtabError(
     "bad-request",
-    `contextLength should be a whole number from 1 to ${positions}, and is ${wanted}.`,
+    `contextLength should be a whole number from 1 to ${positions}${why}, and is ${wanted}.`,
   );
 }
 
@@ -314,9 +332,9 @@ function guessesThatFit(layers: readonly Pick<MoeLayer, "experts">[]): number {
   return Math.max(0, Math.min(MOST_LAYERS_AHEAD, Math.floor(MOST_SET_WORDS / words) - 1));
 }
 
-function ropeWeight(speaker: Speaker, inverseFrequencies: Float32Array, positions: number): Weight {
-  const table = ropeTable(inverseFrequencies, positions);
-  const matrix = layMatrix(positions, inverseFrequencies.length * 2, { kind: "plain", dtype: "f32" });
+function ropeWeight(speaker: Speaker, { frequencies, scale }: RopeSpec, positions: number): Weight {
+  const table = ropeTable(frequencies, positions, scale);
+  const matrix = layMatrix(positions, frequencies.length * 2, { kind: "plain", dtype: "f32" });
   const weight = speaker.weight(matrix);
   speaker.write(weight, 0, new Uint8Array(table.buffer as ArrayBuffer));
   return weight;

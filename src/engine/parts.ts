@@ -13,7 +13,7 @@ import type { FileRange, MatrixSource } from "../format/checkpoint.ts";
 import { decodeFloats, encodeFloats } from "../format/floats.ts";
 import { quantizeRows } from "../format/quantize.ts";
 import type { Source } from "../source/source.ts";
-import type { Connections } from "./connections.ts";
+import type { Connections, Purpose } from "./connections.ts";
 
 /** A range of a file and where its bytes go: `accept` gets them in order. */
 export interface Part {
@@ -23,8 +23,11 @@ export interface Part {
 
 export type Write = (offset: number, bytes: Uint8Array<ArrayBuffer>) => void;
 
-/** Parts next to each other in a file, with at most this much between them, are one request. */
-const GAP_BYTES = 16 * 1024;
+/**
+ * Parts next to each other in a file, with at most this much between them, are one request. More
+ * than padding may be of another matrix, whose bytes are not to be fetched twice.
+ */
+const GAP_BYTES = 64;
 /** A request is not extended beyond this. */
 const REQUEST_BYTES = 8 * 1024 * 1024;
 
@@ -37,9 +40,9 @@ export const isCopied = ({ encoding, transposed }: MatrixSource, stored: Encodin
  * quantised row by row as it arrives. Nothing if `target` lies in the ranges of another matrix,
  * which brings them.
  */
-export function matrixParts(source: MatrixSource, target: Matrix, write: Write): Part[] {
+export function matrixParts(source: MatrixSource, target: Matrix, write: Write, plus = 0): Part[] {
   const { encoding } = source;
-  if (isCopied(source, target.encoding)) {
+  if (isCopied(source, target.encoding) && plus === 0) {
     assert(target.stride === strideOf(source), "rows lie as published");
     if (target.first > 0) return [];
     const parts = [copy(source.weight, target.weight, write)];
@@ -49,7 +52,7 @@ export function matrixParts(source: MatrixSource, target: Matrix, write: Write):
   }
   assert(encoding.kind === "plain" && target.stride === 1, "only plain floats are converted on arrival");
   const { dtype } = encoding;
-  const take = arrange(source, convert(target, dtype, write));
+  const take = arrange(source, convert(target, dtype, write, plus));
   return [{ range: source.weight, accept: inRows(publishedShape(source), dtype, take) }];
 }
 
@@ -70,12 +73,12 @@ export function joined(parts: readonly Part[]): Part[] {
 }
 
 /** Rows of floats of type `published`, as bytes of the target. */
-function convert({ encoding, ...target }: Matrix, published: Float, write: Write): TakeRows {
+function convert({ encoding, ...target }: Matrix, published: Float, write: Write, plus: number): TakeRows {
   assert(encoding.kind !== "codebook", "no matrix is quantised to a codebook on arrival");
   switch (encoding.kind) {
     case "plain":
       assert(encoding.dtype === "f32" || encoding.dtype === published, "floats are only widened");
-      return store(target, encoding.dtype, write);
+      return store(target, encoding.dtype, write, plus);
     case "affine":
       return quantise(target, encoding, write);
     default:
@@ -175,9 +178,11 @@ function inRows({ rows, columns }: Shape, dtype: Float, take: TakeRows): Part["a
 type LaidOut = Omit<Matrix, "encoding">;
 
 const store =
-  ({ weight, columns }: LaidOut, dtype: Float, write: Write): TakeRows =>
-  (values, firstRow) =>
+  ({ weight, columns }: LaidOut, dtype: Float, write: Write, plus: number): TakeRows =>
+  (values, firstRow) => {
+    for (let i = 0; i < values.length; i++) values[i]! += plus;
     write(weight + firstRow * columns * FLOAT_BYTES[dtype], encodeFloats(dtype, values));
+  };
 
 function quantise({ columns, ...at }: LaidOut, encoding: Affine, write: Write): TakeRows {
   return (values, firstRow) => {
@@ -200,7 +205,7 @@ export interface Reading {
   readonly source: Source;
   readonly connections: Connections;
   /** Whether somebody waits for the answer; else it is the background fill. */
-  readonly inDemand: boolean;
+  readonly purpose: Purpose;
   readonly signal?: AbortSignal | undefined;
   /** Told of bytes as they arrive. */
   readonly onBytes?: (count: number) => void;
@@ -211,10 +216,10 @@ export interface Reading {
  * the others.
  */
 export async function readParts(parts: readonly Part[], reading: Reading): Promise<void> {
-  const { connections, inDemand } = reading;
+  const { connections, purpose } = reading;
   const stop = new AbortController();
   const signal = reading.signal ? AbortSignal.any([reading.signal, stop.signal]) : stop.signal;
-  const requests = neighbours(parts).map((run) => connections.run(inDemand, () => request(run, reading, signal)));
+  const requests = neighbours(parts).map((run) => connections.run(purpose, () => request(run, reading, signal)));
   const first = Promise.all(requests);
   first.catch((reason) => stop.abort(reason));
   await Promise.allSettled(requests);

@@ -1,3 +1,4 @@
+import type { Wait } from "../source/waits.ts";
 import type { Progress } from "./api.ts";
 
 /** The speed is averaged over so much time. */
@@ -11,6 +12,7 @@ export class ProgressMeter {
   private loadedBytes = 0;
   private phase: Progress["phase"] = "opening";
   private from: Progress["from"] = "network";
+  private wait: Wait | undefined;
   private lastEvent = Number.NEGATIVE_INFINITY;
   private readonly recent: { readonly at: number; readonly bytes: number }[] = [];
   private readonly listener: ((progress: Progress) => void) | undefined;
@@ -22,13 +24,17 @@ export class ProgressMeter {
   enter(phase: Progress["phase"], from = this.from): void {
     this.phase = phase;
     this.from = from;
-    if (phase === "done") this.loadedBytes = this.totalBytes;
+    if (phase === "done") {
+      this.loadedBytes = this.totalBytes;
+      this.wait = undefined;
+    }
     this.tell();
   }
 
   /** Nothing more will be kept, though not all is: what was loaded stays as it is. */
   endEarly(warning: string): void {
     this.phase = "done";
+    this.wait = undefined;
     this.tell(warning);
   }
 
@@ -44,6 +50,13 @@ export class ProgressMeter {
     if (now - this.lastEvent >= EVERY_MS) this.tell();
   }
 
+  /** Requests wait before they are made again; undefined: no longer. */
+  waiting(wait: Wait | undefined): void {
+    if (this.phase === "done" || (!wait && !this.wait)) return;
+    this.wait = wait;
+    this.tell();
+  }
+
   warn(warning: string): void {
     this.tell(warning);
   }
@@ -55,7 +68,14 @@ export class ProgressMeter {
     const bytes = this.recent.reduce((sum, entry) => sum + entry.bytes, 0);
     const seconds = Math.max(now - (this.recent[0]?.at ?? now), EVERY_MS) / 1000;
     const { phase, loadedBytes, totalBytes, from } = this;
-    const progress = { phase, loadedBytes, totalBytes, bytesPerSecond: bytes / seconds, from };
-    this.listener?.(warning === undefined ? progress : { ...progress, warning });
+    this.listener?.({
+      phase,
+      loadedBytes,
+      totalBytes,
+      bytesPerSecond: bytes / seconds,
+      from,
+      ...(this.wait && { waiting: { reason: this.wait.reason, nextTryMs: Math.max(0, this.wait.until - now) } }),
+      ...(warning !== undefined && { warning }),
+    });
   }
 }

@@ -1,6 +1,7 @@
 import { MixtabError } from "../base/errors.ts";
 import { type Checkpoint, openCheckpoint } from "../format/checkpoint.ts";
 import type { TensorEntry } from "../format/safetensors.ts";
+import type { Versions } from "../source/file_versions.ts";
 import { openFiles } from "../source/open_model.ts";
 import type { Source } from "../source/source.ts";
 import { readWhole, type Store } from "../store/store.ts";
@@ -28,6 +29,8 @@ export interface Repository {
   readonly complete: boolean;
   /** Whether texts have changed since the manifest was written. */
   readonly revised: boolean;
+  /** What a user should know of how the model was opened. */
+  readonly notes: readonly string[];
   /** Writes the manifest: from now on the model opens from the store alone. */
   finish(): Promise<void>;
 }
@@ -38,14 +41,20 @@ const PATIENCE_MS = 5000;
 interface Manifest {
   readonly config: string;
   readonly revision: string;
+  /** Which version of the files was read. */
+  readonly versions?: Versions | undefined;
   readonly texts: Repository["texts"];
   readonly shards: readonly (readonly [string, readonly (readonly [string, TensorEntry])[]])[];
 }
 
+const REPLACED =
+  "What an earlier visit kept of the model was of other files than the server has now. It is deleted, and the model is loaded anew.";
+
 /**
  * Opens a model: from its manifest in the store where an earlier visit stored everything (see
  * {@link revise}), else from its files. `format` names how records are stored; `patienceMs` is how
- * long a stored model waits for what may have changed.
+ * long a stored model waits for what may have changed. Errors: changed, where the weights are no
+ * longer those that were stored.
  */
 export async function openRepository(
   source: Source,
@@ -55,23 +64,33 @@ export async function openRepository(
   patienceMs = PATIENCE_MS,
 ): Promise<Repository> {
   const stored = store && (await storedManifest(source, store, format));
+  if (stored?.versions) source.versions?.expect(stored.versions);
   const current = stored && (await revise(stored, source, AbortSignal.timeout(patienceMs), signal));
-  if (current) return repository(source, store, format, current, { complete: true, revised: current !== stored });
+  if (current)
+    return repository(source, store, format, current, { complete: true, revised: current !== stored, notes: [] });
 
-  const { config, shards, revision } = await openFiles(source, signal);
-  const texts: Partial<Record<TextFile, string>> = {};
-  for (const file of TEXT_FILES) {
-    const text = await source.text(file, signal);
-    if (text !== undefined) texts[file] = text;
-  }
+  const { config, shards, revision, versions, texts } = await openFiles(source, signal, TEXT_FILES);
   const manifest: Manifest = {
     config: JSON.stringify(config),
     revision,
+    versions,
     texts,
     shards: [...shards].map(([file, tensors]) => [file, [...tensors]]),
   };
-  if (store) await forgetOthers(source, store, revision);
-  return repository(source, store, format, manifest, { complete: false, revised: false });
+  const notes = versions ? notesOn(versions) : [];
+  if (store && (await forgetOthers(source, store, revision))) notes.push(REPLACED);
+  return repository(source, store, format, manifest, { complete: false, revised: false, notes });
+}
+
+/** Says of which files a change might not be noticed. */
+function notesOn({ files }: Versions): string[] {
+  const hidden = Object.entries(files).filter(([, { etag, modified }]) => etag === undefined && modified === undefined);
+  if (hidden.length === 0) return [];
+  const [[name] = [""]] = hidden;
+  const which = hidden.length === 1 ? name : `${name} and ${hidden.length - 1} others`;
+  return [
+    `The server shows neither ETag nor Last-Modified of ${which}: whether it is still the same file is judged by its length alone.`,
+  ];
 }
 
 function repository(
@@ -79,7 +98,7 @@ function repository(
   store: Store | null,
   format: string,
   manifest: Manifest,
-  state: Pick<Repository, "complete" | "revised">,
+  state: Pick<Repository, "complete" | "revised" | "notes">,
 ): Repository {
   const prefix = keysIn(source.name, manifest.revision, format);
   const config: unknown = JSON.parse(manifest.config);
@@ -108,8 +127,9 @@ async function storedManifest(source: Source, store: Store, format: string): Pro
 
 /**
  * What is stored, with the texts as they are now: all are asked for at once, so that a visit waits
- * for one round trip. The same manifest if nothing has changed; undefined if config.json has, which
- * means another revision. What cannot be told (no network, a server in trouble) is as it was stored.
+ * for one round trip, and so is the version of each weights file. The same manifest if nothing has
+ * changed; undefined if config.json has, which means another revision. What cannot be told (no
+ * network, a server in trouble) is as it was stored. Errors: changed.
  */
 async function revise(
   stored: Manifest,
@@ -117,9 +137,12 @@ async function revise(
   late: AbortSignal,
   signal?: AbortSignal,
 ): Promise<Manifest | undefined> {
-  const [config, ...answers] = await Promise.all(
-    ["config.json", ...TEXT_FILES].map((file) => currentText(source, file, late, signal)),
-  );
+  const each = signal ? AbortSignal.any([signal, late]) : late;
+  const current = <T>(work: Promise<T>) => unlessUnknown(work, late, signal);
+  const weights = Object.keys(stored.versions?.files ?? {});
+  const looking = weights.map((file) => current(source.look?.(file, each) ?? Promise.resolve()));
+  const asking = ["config.json", ...TEXT_FILES].map((file) => current(source.text(file, each)));
+  const [[config, ...answers]] = await Promise.all([Promise.all(asking), Promise.all(looking)]);
   if (typeof config !== "string") return stored;
   if (!sameJson(config, stored.config)) return undefined;
   const texts: Partial<Record<TextFile, string>> = {};
@@ -132,17 +155,13 @@ async function revise(
   return changed ? { ...stored, texts } : stored;
 }
 
-/** A text as it is now; undefined where there is none, null where that cannot be told. */
-async function currentText(
-  source: Source,
-  file: string,
-  late: AbortSignal,
-  signal?: AbortSignal,
-): Promise<string | undefined | null> {
+/** What a server says now; null where that cannot be told. Errors: changed. */
+async function unlessUnknown<T>(work: Promise<T>, late: AbortSignal, signal?: AbortSignal): Promise<T | null> {
   try {
-    return await source.text(file, signal ? AbortSignal.any([signal, late]) : late);
+    return await work;
   } catch (error) {
     signal?.throwIfAborted();
+    if (error instanceof MixtabError && error.code === "changed") throw error;
     if (late.aborted || error instanceof MixtabError) return null;
     throw error;
   }
@@ -181,9 +200,11 @@ function sameJson(text: string, canonical: string): boolean {
   }
 }
 
-/** Deletes what is of another revision, layout or form. */
-async function forgetOthers({ name }: Source, store: Store, revision: string): Promise<void> {
+/** Deletes what is of another revision, layout or form. Resolves to whether there was another revision. */
+async function forgetOthers({ name }: Source, store: Store, revision: string): Promise<boolean> {
   const mine = keysOf(name, revision);
-  for (const key of await store.keys(keysOf(name))) if (!key.startsWith(mine)) await store.delete(key);
+  const others = (await store.keys(keysOf(name))).filter((key) => !key.startsWith(mine));
+  for (const key of others) await store.delete(key);
   for (const key of await store.keys(oldKeysOf(name))) if (isOfOldForm(key, name)) await store.delete(key);
+  return others.some((key) => readKey(key) !== undefined);
 }

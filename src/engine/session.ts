@@ -40,15 +40,15 @@ const SEGMENT_BYTES = 128 * 1024 * 1024;
 const QUEUE_DEPTH = 3;
 
 /**
- * What a session runs: a model (as a function that applies its operations), its caches, and its
+ * What a session runs: a model (as a function that applies its operations), its caches and histories, and its
  * expert pool.
  */
 export interface Runnable {
   readonly say: (ops: Ops) => void;
   /** D. */
   readonly width: number;
-  /** What its layers keep of past positions. */
-  readonly caches: readonly (Cache | History)[];
+  /** What it keeps of earlier tokens. */
+  readonly rings: readonly (Cache | History)[];
   /** null in a dense model. */
   readonly pool: Pool | null;
   readonly contextLength: number;
@@ -125,7 +125,7 @@ export class Session {
     while (common < prompt.length - 1 && common < this.ids.length && prompt[common] === this.ids[common]) common++;
     const reaches = ({ ring, window }: Cache | History) =>
       this.high <= ring || (window !== null && this.high - common <= ring - window + 1);
-    if (this.model.caches.every(reaches)) this.ids.length = common;
+    if (this.model.rings.every(reaches)) this.ids.length = common;
     else this.reset();
     return this.ids.length;
   }

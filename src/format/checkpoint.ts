@@ -1,7 +1,7 @@
 import { assert } from "../base/assert.ts";
 import { MixtabError } from "../base/errors.ts";
 import { type Affine, affineOf, type Encoding, FLOAT_BYTES, type Float, MXFP4 } from "../base/matrix.ts";
-import type { PublishedName } from "../base/published_name.ts";
+import { type PublishedName, textName } from "../base/published_name.ts";
 import { excerpt } from "../base/quote.ts";
 import { type Claim, readClaims, unsupported } from "./quantization_config.ts";
 import type { TensorEntry } from "./safetensors.ts";
@@ -41,14 +41,24 @@ export interface Checkpoint {
    */
   find(candidates: readonly PublishedName[], rows: number, columns: number): MatrixSource;
   /**
-   * The plain vector named `<name>.weight` or `name`, as a matrix of one row. Errors as in `find`.
+   * A plain tensor named `<name>.weight` or `name`, as a matrix: a vector is one of one row, and
+   * dimensions of 1 do not count. Errors as in `find`.
    */
-  findVector(name: string, length: number): MatrixSource;
+  findPlain(candidates: readonly PublishedName[], rows: number, columns: number): MatrixSource;
   /**
    * The first of `candidates` whose tensor is there: plain numbers [rows], as a matrix of one
-   * column. Errors as in `find`.
+   * column. They may be in a stack. Errors as in `find`.
    */
   findColumn(candidates: readonly PublishedName[], rows: number): MatrixSource;
+  /** The tensors that nothing has been found in so far, by their published names. */
+  unclaimed(): readonly Unclaimed[];
+}
+
+/** A tensor that no part of the model asked for. */
+export interface Unclaimed {
+  /** As published. */
+  readonly name: string;
+  readonly bytes: number;
 }
 
 interface PublishedTensor extends TensorEntry {
@@ -69,10 +79,16 @@ export function openCheckpoint(
   const claims = readClaims(config);
   const tensors = new Map<string, PublishedTensor>();
   for (const [file, entries] of shards)
-    for (const [name, entry] of entries) tensors.set(name, { ...entry, name, file });
+    for (const [name, entry] of entries) tensors.set(textName(name), { ...entry, name, file });
+  const claimed = new Set<PublishedTensor>();
+  const claim = (name: string): PublishedTensor | undefined => {
+    const tensor = tensors.get(textName(name));
+    if (tensor) claimed.add(tensor);
+    return tensor;
+  };
   const first = (candidates: readonly PublishedName[]) => {
     for (const name of candidates) {
-      const tensor = tensors.get(tensorOf(name));
+      const tensor = claim(tensorOf(name));
       if (tensor) return { name, tensor };
     }
     throw missing(candidates.map(tensorOf), tensors.keys());
@@ -84,30 +100,38 @@ export function openCheckpoint(
     find(candidates, rows, columns) {
       const { name, tensor } = first(candidates);
       const { module, bare, blocks } = name;
-      const scales = bare ? undefined : tensors.get(blocks ? `${module}_scales` : `${module}.scales`);
+      const scales = bare ? undefined : claim(blocks ? `${module}_scales` : `${module}.scales`);
       if (blocks && !scales) throw missing([`${module}_scales`], tensors.keys());
       if (!scales) return plain(tensor, name, [rows, columns]);
       assert(!name.transposed, "only floats are transposed");
-      const biases = tensors.get(`${module}.biases`);
-      const quantised: Quantised = { weight: tensor, scales, name, rows, columns, claim: claims(module) };
-      if (quantised.claim === false)
-        throw unsupported(`config.json says that ${module} is not quantised, and it has scales`);
+      const biases = claim(`${module}.biases`);
+      const said = claims(module);
+      if (said === false) throw unsupported(`config.json says that ${module} is not quantised, and it has scales`);
+      const quantised = { weight: tensor, scales, name, rows, columns, claim: said };
       return !biases && scales.dtype === "U8" ? mxfp4(quantised) : affine(quantised, biases);
     },
 
-    findVector(name, length) {
-      const tensor = tensors.get(`${name}.weight`) ?? tensors.get(name);
-      if (!tensor) throw missing([`${name}.weight`, name], tensors.keys());
-      if (tensor.shape.length !== 1 || tensor.shape[0] !== length) throw wrongShape(tensor, [length]);
+    findPlain(candidates, rows, columns) {
+      const names = candidates.flatMap(({ module }) => [`${module}.weight`, module]);
+      const name = names.find((each) => tensors.has(textName(each)));
+      const tensor = name === undefined ? undefined : claim(name);
+      if (!tensor) throw missing(names, tensors.keys());
+      const said = tensor.shape.filter((length) => length !== 1);
+      const wanted = [rows, columns].filter((length) => length !== 1);
+      if (said.join() !== wanted.join()) throw wrongShape(tensor, rows === 1 ? [columns] : [rows, columns]);
       const { file, begin, end } = tensor;
-      const encoding: Encoding = { kind: "plain", dtype: floatOf(tensor) };
-      return { rows: 1, columns: length, encoding, weight: { file, begin, end } };
+      return { rows, columns, encoding: { kind: "plain", dtype: floatOf(tensor) }, weight: { file, begin, end } };
     },
 
     findColumn(candidates, rows) {
       const { name, tensor } = first(candidates);
       return plain(tensor, name, [rows]);
     },
+
+    unclaimed: () =>
+      [...tensors.values()]
+        .filter((tensor) => !claimed.has(tensor))
+        .map(({ name, begin, end }) => ({ name, bytes: end - begin })),
   };
 }
 
@@ -124,7 +148,7 @@ interface Quantised {
   readonly name: PublishedName;
   readonly rows: number;
   readonly columns: number;
-  readonly claim: Claim | undefined | false;
+  readonly claim: Claim | undefined;
 }
 
 function plain(tensor: PublishedTensor, name: PublishedName, shape: readonly [number, number?]): MatrixSource {
@@ -182,7 +206,7 @@ function affineEncoding({ weight, scales, name, columns, claim }: Quantised, bia
   if (claim && claim.mode !== "affine") throw unsupported(`${module} is quantised in mode "${excerpt(claim.mode)}"`);
   const words = weight.shape.at(-1) ?? 0;
   const groups = scales.shape.at(-1) ?? 0;
-  if (claim && claim.bits && claim.group) {
+  if (claim?.bits && claim.group) {
     const published = (words * 32) / claim.bits;
     // The bits and the group of config.json fit both shapes, but for rows of another length: so the
     // weights are of another model than the one that config.json describes.
@@ -203,8 +227,8 @@ function affineEncoding({ weight, scales, name, columns, claim }: Quantised, bia
 }
 
 /** The rows of a tensor that holds the matrix, and perhaps another beside it. */
-const heightOf = ({ firstRow, everySecond }: PublishedName, rows: number): number =>
-  firstRow === undefined && everySecond === undefined ? rows : 2 * rows;
+const heightOf = ({ firstRow, everySecond, ofRows }: PublishedName, rows: number): number =>
+  firstRow === undefined && everySecond === undefined ? rows : (ofRows ?? 2 * rows);
 
 /** How the rows of a matrix lie in its ranges, where not one after the other. */
 const orderOf = ({ everySecond, transposed }: PublishedName): Pick<MatrixSource, "everySecond" | "transposed"> => ({

@@ -1,5 +1,6 @@
 import { MixtabError } from "../base/errors.ts";
 import { AFFINE_BITS, GROUPS, MXFP4 } from "../base/matrix.ts";
+import { textName } from "../base/published_name.ts";
 import { quote } from "../base/quote.ts";
 
 /** What config.json claims about a quantised module. A field that it does not give is undefined. */
@@ -31,8 +32,9 @@ export function readClaims(config: unknown): Claims {
   if (settings.quant_method !== undefined && settings.quant_method !== null)
     throw unsupported(`config.json names quant_method ${quote(settings.quant_method)}`);
   const general = readClaim(settings);
+  const overrides = new Map(Object.entries(settings).map(([path, override]) => [textName(path), override]));
   return (module) => {
-    const override = Object.hasOwn(settings, module) ? settings[module] : undefined;
+    const override = overrides.get(textName(module));
     if (override === false) return false;
     return isObject(override) ? readClaim(override) : general;
   };

@@ -1,4 +1,4 @@
-import type { Cache } from "../ops/ops.ts";
+import type { Attention } from "../ops/ops.ts";
 import type { Layer } from "./builder.ts";
 
 export interface AttentionParts {
@@ -10,16 +10,11 @@ export interface AttentionParts {
   readonly v: Layer;
   /** [T, H * C] -> [T, D]. */
   readonly o: Layer;
-  readonly cache: Cache;
-  /** C. */
-  readonly headWidth: number;
+  readonly over: Attention;
 }
 
 /** Grouped-query attention over the layer's cache (Ainslie et al. 2023). [T, D] -> [T, D] */
 export const attention =
-  ({ q, k, v, o, cache, headWidth }: AttentionParts): Layer =>
+  ({ q, k, v, o, over }: AttentionParts): Layer =>
   (ops, x) =>
-    o(
-      ops,
-      ops.attend(q(ops, x), k(ops, x), v(ops, x), { cache, headWidth, divisor: Math.sqrt(headWidth), sinks: null }),
-    );
+    o(ops, ops.attend(q(ops, x), k(ops, x), v(ops, x), over));

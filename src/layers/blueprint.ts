@@ -1,14 +1,20 @@
 import { assert, defined } from "../base/assert.ts";
 import type { PublishedName } from "../base/published_name.ts";
-import type { Cache, MoeLayer, Weight } from "../ops/ops.ts";
-import type { Builder, CacheSpec, ExpertsSpec, Speech, WeightSpec } from "./builder.ts";
+import type { Cache, History, MoeLayer, Weight } from "../ops/ops.ts";
+import type { Builder, CacheSpec, ExpertsSpec, HistorySpec, Speech, WeightSpec } from "./builder.ts";
+
+export interface RopeSpec {
+  readonly frequencies: Float32Array;
+  readonly scale: number;
+}
 
 /** What a model declares, in order: everything that must be loaded before it can run. */
 export interface Blueprint {
   readonly weights: readonly WeightSpec[];
   readonly caches: readonly CacheSpec[];
   /** The inverse frequencies of each rope table. */
-  readonly ropes: readonly Float32Array[];
+  readonly ropes: readonly RopeSpec[];
+  readonly histories: readonly HistorySpec[];
   /** By MoE layer. */
   readonly experts: readonly ExpertsSpec[];
 }
@@ -18,6 +24,7 @@ export interface Parts {
   readonly weights: readonly Weight[];
   readonly caches: readonly Cache[];
   readonly ropes: readonly Weight[];
+  readonly histories: readonly History[];
   readonly experts: readonly MoeLayer[];
 }
 
@@ -30,7 +37,8 @@ type Build = (m: Builder) => Speech;
 export function buildOnPaper(build: Build, has: Builder["has"]): Blueprint {
   const weights: WeightSpec[] = [];
   const caches: CacheSpec[] = [];
-  const ropes: Float32Array[] = [];
+  const ropes: RopeSpec[] = [];
+  const histories: HistorySpec[] = [];
   const experts: ExpertsSpec[] = [];
   const put = <S, T extends object>(list: S[], spec: S): T => {
     list.push(spec);
@@ -40,11 +48,12 @@ export function buildOnPaper(build: Build, has: Builder["has"]): Blueprint {
     has,
     weight: (spec) => put(weights, spec),
     cache: (spec) => put(caches, spec),
-    rope: (frequencies) => put(ropes, frequencies),
+    rope: (frequencies, scale) => put(ropes, { frequencies, scale }),
+    history: (spec) => put(histories, spec),
     experts: (spec) => put(experts, spec),
   });
   assert(new Set(weights.map(weightKey)).size === weights.length, "each weight is declared once");
-  return { weights, caches, ropes, experts };
+  return { weights, caches, ropes, histories, experts };
 }
 
 /**
@@ -54,6 +63,7 @@ export function buildOnPaper(build: Build, has: Builder["has"]): Blueprint {
 export function buildLoaded(build: Build, has: Builder["has"], { weights: specs }: Blueprint, parts: Parts): Speech {
   const [weights, caches] = [inOrder(parts.weights), inOrder(parts.caches)];
   const [ropes, experts] = [inOrder(parts.ropes), inOrder(parts.experts)];
+  const histories = inOrder(parts.histories);
   const wanted = inOrder(specs.map(weightKey));
   const speech = build({
     has,
@@ -63,10 +73,11 @@ export function buildLoaded(build: Build, has: Builder["has"], { weights: specs 
     },
     cache: caches.next,
     rope: ropes.next,
+    history: histories.next,
     experts: experts.next,
   });
   assert(
-    [weights, caches, ropes, experts].every(({ left }) => left() === 0),
+    [weights, caches, ropes, histories, experts].every(({ left }) => left() === 0),
     ALIKE,
   );
   return speech;

@@ -5,7 +5,7 @@
  */
 import type { PublishedName } from "../base/published_name.ts";
 import type { Role } from "../base/role.ts";
-import type { Activation, Cache, MoeLayer, Ops, Tensor, Weight } from "../ops/ops.ts";
+import type { Activation, Cache, History, MoeLayer, Ops, Tensor, Weight } from "../ops/ops.ts";
 
 /** A part of a model with its weights bound: [T, in] -> [T, out]. */
 export type Layer = (ops: Ops, x: Tensor) => Tensor;
@@ -24,6 +24,8 @@ export interface WeightSpec {
   readonly shape: readonly [rows: number, columns: number];
   /** Norms are widened to f32; of the others format/recipe.ts decides what they become on arrival. */
   readonly role: Role;
+  /** Is added to each number of a norm when it arrives: 1 for a weight that is published less 1. */
+  readonly plus?: number;
   /** Where mlx_lm quantises it to other than 4 bits. */
   readonly mlxBits?: 8;
 }
@@ -34,6 +36,13 @@ export interface CacheSpec {
   readonly width: number;
   /** How many keys a query sees, its own included; null: all. */
   readonly window: number | null;
+}
+
+/** The last rows of what a layer convolves. */
+export interface HistorySpec {
+  readonly width: number;
+  /** n: how many rows the convolution sees. */
+  readonly window: number;
 }
 
 /** A matrix of an expert. */
@@ -65,8 +74,10 @@ export interface Builder {
   weight(spec: WeightSpec): Weight;
   /** A cache for one layer. */
   cache(spec: CacheSpec): Cache;
-  /** The table of `Ops.rope` for these θ_i, i < C / 2. */
-  rope(inverseFrequencies: Float32Array): Weight;
+  /** The table of `Ops.rope` for these θ_i, i < R / 2; cos and sin times `scale`. */
+  rope(frequencies: Float32Array, scale: number): Weight;
+  /** What `Ops.convolve` keeps. */
+  history(spec: HistorySpec): History;
   /** The experts of one layer; MoE layers are counted in order of appearance. */
   experts(spec: ExpertsSpec): MoeLayer;
 }

@@ -13,6 +13,8 @@ export interface Model {
   readonly layers: number;
   /** The longest context that the model was made for. */
   readonly positions: number;
+  /** Why that is less than config.json says, where it is. */
+  readonly limit?: string;
   /** Called twice: see `layers/builder.ts`. */
   build(m: Builder): Speech;
 }

@@ -39,8 +39,13 @@ export class Config {
     return value as number;
   }
 
+  /** A whole number from 0 to the limit; `fallback` where the field is absent or null. */
+  whole(field: string, limit: keyof typeof LARGEST, fallback: number): number {
+    return (this.json[field] ?? fallback) === 0 ? 0 : this.count(field, limit, fallback);
+  }
+
   /** How many of `experts` serve a token. */
-  top(field: string, experts: number, fallback: number): number {
+  top(field: string | readonly string[], experts: number, fallback: number): number {
     const top = this.count(field, "experts", fallback);
     if (top > experts) throw bad(`${top} experts per token are more than the ${experts} there are`);
     return top;
@@ -53,12 +58,18 @@ export class Config {
     throw bad(`"${field}" should be a list of layers, and is ${quote(value)}`);
   }
 
-  /** A number above 0. */
-  positive(field: string, fallback: number, from: Readonly<Record<string, unknown>> = this.json): number {
-    const value = from[field] ?? fallback;
-    if (typeof value !== "number" || !(value > 0) || !Number.isFinite(value))
-      throw bad(`"${field}" should be a number above 0, and is ${quote(value)}`);
+  /** A number above 0. Without a fallback it has to be there. */
+  positive(field: string, fallback?: number): number {
+    const value = this.json[field] ?? fallback;
+    if (!isPositive(value)) throw bad(`"${field}" should be a number above 0, and is ${quote(value)}`);
     return value;
+  }
+
+  /** So many numbers above 0. */
+  positives(field: string, length: number): readonly number[] {
+    const value = this.json[field];
+    if (Array.isArray(value) && value.length === length && value.every(isPositive)) return value;
+    throw bad(`"${field}" should be a list of ${length} numbers above 0, and is ${quote(value)}`);
   }
 
   /** true or false; `fallback` where the field is absent or null. */
@@ -85,23 +96,35 @@ export class Config {
   }
 
   /**
-   * rope's base: `rope_parameters.rope_theta` (transformers 5) or `rope_theta`. Scaled positions
-   * are refused.
+   * What each of the layers is, from `layer_types`; `fallback(l)` where the field is absent or null.
+   * Without a fallback it has to be there.
    */
-  ropeBase(fallback: number): number {
-    const parameters = this.object("rope_parameters");
-    const scaling = this.object("rope_scaling");
-    const type = parameters.rope_type ?? parameters.type ?? scaling.rope_type ?? scaling.type ?? "default";
-    if (type !== "default") throw bad(`rope_type is ${quote(type)}; mixtab knows only "default"`);
-    return this.positive("rope_theta", this.positive("rope_theta", fallback), parameters);
+  layerTypes<K extends string>(layers: number, kinds: readonly K[], fallback?: (l: number) => K): readonly K[] {
+    const value = this.json.layer_types ?? (fallback && Array.from({ length: layers }, (_, l) => fallback(l)));
+    if (!Array.isArray(value) || value.length < layers)
+      throw bad(`"layer_types" should be a list of ${layers} kinds, and is ${quote(value)}`);
+    const strange = value.find((kind) => !kinds.includes(kind));
+    if (strange !== undefined) throw bad(`"layer_types" has ${quote(strange)}; mixtab knows ${kinds.join(" and ")}`);
+    return value.slice(0, layers);
   }
 
-  private object(field: string): Readonly<Record<string, unknown>> {
+  /** Which layers have a window, by `layer_types`; `fallback(l)` where the field is absent or null. */
+  slidingLayers(layers: number, fallback: (l: number) => boolean): readonly boolean[] {
+    const [sliding, full] = ["sliding_attention", "full_attention"] as const;
+    const types = this.layerTypes(layers, [sliding, full], (l) => (fallback(l) ? sliding : full));
+    return types.map((type) => type === sliding);
+  }
+
+  /** An object, read as a config of its own; an empty one where the field is absent or null. */
+  section(field: string): Config {
     const value = this.json[field] ?? {};
-    if (typeof value !== "object") throw bad(`"${field}" should be an object`);
-    return value as Record<string, unknown>;
+    if (typeof value !== "object" || Array.isArray(value)) throw bad(`"${field}" should be an object`);
+    return new Config(value);
   }
 }
+
+const isPositive = (value: unknown): value is number =>
+  typeof value === "number" && value > 0 && Number.isFinite(value);
 
 /** The error for a config.json that cannot be run; `what` says what is wrong with it. */
 export function bad(what: string): MixtabError {

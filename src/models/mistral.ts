@@ -1,7 +1,7 @@
 import { swiglu } from "../layers/mixture.ts";
 import { rmsNorm } from "../layers/norm.ts";
 import type { Architecture } from "./architecture.ts";
-import { readShape, selfAttention, transformer } from "./transformer.ts";
+import { plain, readShape, selfAttention, transformer } from "./transformer.ts";
 
 /** Mistral 7B (Jiang et al. 2023): grouped-query, sliding-window attention and a dense SwiGLU. */
 export const mistral: Architecture = {
@@ -16,7 +16,7 @@ export const mistral: Architecture = {
       build: (m) =>
         transformer(m, shape, (p, turn) => ({
           attentionNorm: rmsNorm(m, `${p}.input_layernorm`, D, eps),
-          attention: selfAttention(m, `${p}.self_attn`, shape, { q: turn, k: turn, window }),
+          attention: selfAttention(m, `${p}.self_attn`, shape, { ...plain(turn), window }),
           ffnNorm: rmsNorm(m, `${p}.post_attention_layernorm`, D, eps),
           feedForward: swiglu(m, `${p}.mlp`, [F, D]),
         })),

@@ -2,8 +2,8 @@ import { router } from "../layers/linear.ts";
 import { mixture, SILU, SOFTMAX } from "../layers/mixture.ts";
 import { rmsNorm } from "../layers/norm.ts";
 import type { Architecture } from "./architecture.ts";
-import { fusedExpert, stackedExpert } from "./expert_names.ts";
-import { readShape, selfAttention, transformer } from "./transformer.ts";
+import { fusedExpert, numberedExperts } from "./expert_names.ts";
+import { plain, readShape, selfAttention, transformer } from "./transformer.ts";
 
 /**
  * Mixtral of experts (Jiang et al. 2024): Mistral with a sparse mixture of SwiGLU experts in every
@@ -23,7 +23,7 @@ export const mixtral: Architecture = {
       build: (m) =>
         transformer(m, shape, (p, turn) => ({
           attentionNorm: rmsNorm(m, `${p}.input_layernorm`, D, eps),
-          attention: selfAttention(m, `${p}.self_attn`, shape, { q: turn, k: turn, window }),
+          attention: selfAttention(m, `${p}.self_attn`, shape, { ...plain(turn), window }),
           ffnNorm: rmsNorm(m, `${p}.post_attention_layernorm`, D, eps),
           ...mixture(
             router(m, [`${p}.block_sparse_moe.gate`, `${p}.mlp.gate`], [E, D]),
@@ -35,8 +35,7 @@ export const mixtral: Architecture = {
               hidden: F,
               activation: SILU,
               names: (expert, part) => [
-                { module: `${p}.block_sparse_moe.experts.${expert}.${part}` },
-                stackedExpert(`${p}.block_sparse_moe`, expert, part),
+                ...numberedExperts(`${p}.block_sparse_moe`)(expert, part),
                 fusedExpert(`${p}.mlp`, F, expert, part),
               ],
             }),

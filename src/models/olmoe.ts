@@ -1,9 +1,9 @@
-import { chain, router } from "../layers/linear.ts";
+import { biased, chain, linear, router } from "../layers/linear.ts";
 import { mixture, SILU, SOFTMAX } from "../layers/mixture.ts";
 import { rmsNorm } from "../layers/norm.ts";
 import type { Architecture } from "./architecture.ts";
 import { expertsUnder } from "./expert_names.ts";
-import { readShape, selfAttention, transformer } from "./transformer.ts";
+import { plain, readShape, selfAttention, transformer } from "./transformer.ts";
 
 /** OLMoE (Muennighoff et al. 2024): many small experts, and one norm over all heads of queries and of keys. */
 export const olmoe: Architecture = {
@@ -14,8 +14,8 @@ export const olmoe: Architecture = {
     const E = config.count("num_experts", "experts", 64);
     const A = config.top("num_experts_per_tok", E, 8);
     const F = config.count("intermediate_size", "width", 2048);
-    const renormalise = config.flag("norm_topk_prob", false);
-    config.expect("attention_bias", false);
+    const renormalise = config.flag("norm_topk_prob", false) ? 0 : null;
+    const projection = config.flag("attention_bias", false) ? biased(linear) : linear;
     config.expect("clip_qkv", null);
     return {
       ...shape,
@@ -23,14 +23,16 @@ export const olmoe: Architecture = {
         transformer(m, shape, (p, turn) => ({
           attentionNorm: rmsNorm(m, `${p}.input_layernorm`, D, eps),
           attention: selfAttention(m, `${p}.self_attn`, shape, {
+            ...plain(turn),
+            qkv: projection,
+            o: projection,
             q: chain(rmsNorm(m, `${p}.self_attn.q_norm`, H * C, eps), turn),
             k: chain(rmsNorm(m, `${p}.self_attn.k_norm`, K * C, eps), turn),
-            window: null,
           }),
           ffnNorm: rmsNorm(m, `${p}.post_attention_layernorm`, D, eps),
           ...mixture(
             router(m, `${p}.mlp.gate`, [E, D]),
-            { ...SOFTMAX, renormalise: renormalise ? 0 : null },
+            { ...SOFTMAX, renormalise },
             m.experts({
               experts: E,
               top: A,

@@ -1,9 +1,9 @@
-import { chain, router } from "../layers/linear.ts";
+import { biased, chain, linear, routerOf8Bits } from "../layers/linear.ts";
 import { mixture, SILU, SOFTMAX, swiglu } from "../layers/mixture.ts";
 import { rmsNorm } from "../layers/norm.ts";
 import type { Architecture } from "./architecture.ts";
 import { expertsUnder } from "./expert_names.ts";
-import { readShape, selfAttention, transformer } from "./transformer.ts";
+import { plain, readShape, selfAttention, sparseLayers, transformer } from "./transformer.ts";
 
 /**
  * Qwen3 MoE (Yang et al. 2025): a norm on each head of queries and keys, dense layers among sparse
@@ -19,17 +19,18 @@ export const qwen3Moe: Architecture = {
     const A = config.top("num_experts_per_tok", E, 8);
     const F = config.count("moe_intermediate_size", "width", 768);
     const denseF = config.count("intermediate_size", "width", 6144);
-    const renormalise = config.flag("norm_topk_prob", false);
-    const every = config.count("decoder_sparse_step", "layers", 1);
-    const dense = config.layers("mlp_only_layers");
-    const isSparse = (l: number) => !dense.has(l) && (l + 1) % every === 0;
-    config.expect("attention_bias", false);
+    const renormalise = config.flag("norm_topk_prob", false) ? 0 : null;
+    const isSparse = sparseLayers(config);
+    const projection = config.flag("attention_bias", false) ? biased(linear) : linear;
     return {
       ...shape,
       build: (m) =>
         transformer(m, shape, (p, turn, l) => ({
           attentionNorm: rmsNorm(m, `${p}.input_layernorm`, D, eps),
           attention: selfAttention(m, `${p}.self_attn`, shape, {
+            ...plain(turn),
+            qkv: projection,
+            o: projection,
             q: chain(rmsNorm(m, `${p}.self_attn.q_norm`, C, eps), turn),
             k: chain(rmsNorm(m, `${p}.self_attn.k_norm`, C, eps), turn),
             window,
@@ -37,8 +38,8 @@ export const qwen3Moe: Architecture = {
           ffnNorm: rmsNorm(m, `${p}.post_attention_layernorm`, D, eps),
           ...(isSparse(l)
             ? mixture(
-                router(m, `${p}.mlp.gate`, [E, D], { mlxBits: 8 }),
-                { ...SOFTMAX, renormalise: renormalise ? 0 : null },
+                routerOf8Bits(m, `${p}.mlp.gate`, [E, D]),
+                { ...SOFTMAX, renormalise },
                 m.experts({
                   experts: E,
                   top: A,

@@ -33,17 +33,21 @@ export class Addresses {
     return Math.max(0, this.pausedUntil - performance.now());
   }
 
-  /** Heeds what an answer to a request below the URL says of all of them: the Hub's headers. */
-  heed({ headers }: Response): void {
+  /**
+   * Heeds what an answer to a request below the URL says of all of them: the Hub's headers. Returns
+   * the commit that it is of, if it says so.
+   */
+  heed({ headers }: Response): string | undefined {
     // A branch may move while its files are read; the first answer's commit holds for all.
-    const commit = headers.get("X-Repo-Commit");
-    if (!this.pinned && commit && /^[\da-f]{40}$/.test(commit)) {
+    const commit = /^[\da-f]{40}$/.exec(headers.get("X-Repo-Commit") ?? "")?.[0];
+    if (!this.pinned && commit) {
       this.pinned = true;
       this.base.pathname = this.base.pathname.replace(REVISION, `$1${commit}$3`);
     }
     const limit = /"resolvers"\s*;([^,]*)/.exec(headers.get("RateLimit") ?? "")?.[1] ?? "";
     const seconds = Number(/\bt=(\d+)/.exec(limit)?.[1] ?? 0);
     if (/\br=0\b/.test(limit)) this.pausedUntil = performance.now() + Math.min(LONGEST_PAUSE_MS, seconds * 1000);
+    return commit;
   }
 
   /** Where a file was found last, if not below the URL itself. */

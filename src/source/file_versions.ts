@@ -9,6 +9,13 @@ export interface Version {
   readonly total?: number | undefined;
 }
 
+/** The version of a model's files. */
+export interface Versions {
+  /** On the Hub, the commit, which says it all. */
+  readonly commit?: string | undefined;
+  readonly files: Readonly<Record<string, Version>>;
+}
+
 const NAMES = { etag: "ETag", modified: "Last-Modified", total: "length" } as const;
 
 /**
@@ -17,10 +24,29 @@ const NAMES = { etag: "ETag", modified: "Last-Modified", total: "length" } as co
  */
 export class FileVersions {
   private readonly known = new Map<string, Version>();
+  private commit: string | undefined;
 
   /** Whatever the file's earlier answers showed. */
   of(file: string): Version {
     return this.known.get(file) ?? {};
+  }
+
+  /** Of these files, what is known. */
+  ofAll(files: readonly string[]): Versions {
+    const { commit } = this;
+    return commit ? { commit, files: {} } : { files: Object.fromEntries(files.map((file) => [file, this.of(file)])) };
+  }
+
+  /** From now on only these versions are right, which were read before. */
+  expect({ commit, files }: Versions): void {
+    this.commit = commit;
+    for (const [file, version] of Object.entries(files)) this.known.set(file, version);
+  }
+
+  /** Compares the commit that an answer is of with the first. Errors: changed. */
+  checkCommit(commit: string): void {
+    this.commit ??= commit;
+    if (commit !== this.commit) throw changed("The repository", `it was at commit ${this.commit}, and is at ${commit}`);
   }
 
   /**

@@ -19,6 +19,9 @@ export function httpSource(baseUrl: string, options: HttpOptions = {}): Source {
   return {
     name: modelName(base),
     remote: true,
+    versions: wire.versions,
+    waits: wire.waits,
+    again: () => httpSource(baseUrl, { ...options, waits: wire.waits }),
 
     text: (file, signal) =>
       wire.insist(signal, async () => {
@@ -43,6 +46,8 @@ export function httpSource(baseUrl: string, options: HttpOptions = {}): Source {
         const { response } = await wire.range(file, 0, 2, signal);
         return await discard(response, wire.knownLength(file) ?? (await wire.length(file, signal)));
       }),
+
+    look: (file, signal) => wire.insist(signal, async () => void (await wire.length(file, signal))),
 
     async *read(file, begin, end, signal) {
       const attempts = wire.attempts();

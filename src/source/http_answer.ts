@@ -1,4 +1,5 @@
 import { MixtabError } from "../base/errors.ts";
+import { Outage } from "./source.ts";
 
 /**
  * The statuses of a server that is only busy or in trouble: such requests are tried again. 520 to
@@ -10,19 +11,16 @@ const REFUSED = [401, 403];
 
 /** A failure that may be temporary; `outcome` is the error to throw if it is not. */
 export class Passing extends Error {
-  readonly outcome: MixtabError;
+  readonly outcome: Outage;
   /** Whether a deadline went by, so that the attempt was a long one. */
   readonly stalled: boolean;
-  /** How long the server asks to be left alone. */
-  readonly waitMs: number;
   /** Whether there were too many requests, be it from this page or its whole network. */
   readonly tooMany: boolean;
 
-  constructor(outcome: MixtabError, { stalled = false, waitMs = 0, tooMany = false } = {}) {
+  constructor(outcome: Outage, { stalled = false, tooMany = false } = {}) {
     super(outcome.message);
     this.outcome = outcome;
     this.stalled = stalled;
-    this.waitMs = waitMs;
     this.tooMany = tooMany;
   }
 }
@@ -58,9 +56,9 @@ export function statusError(response: Response, file: string): MixtabError | Pas
   const next = isRefused(response)
     ? "The file is not there, or may not be read: check the model's address, and whether it is private or gated."
     : "Try again later, or choose another address.";
-  const error = new MixtabError("http", `The server answered ${status} for ${file}. ${next}`);
-  if (!BUSY.includes(status)) return error;
-  return new Passing(error, { waitMs: retryAfterMs(response), tooMany: status === 429 });
+  const message = `The server answered ${status} for ${file}. ${next}`;
+  if (!BUSY.includes(status)) return new MixtabError("http", message);
+  return new Passing(new Outage("http", message, { waitMs: retryAfterMs(response) }), { tooMany: status === 429 });
 }
 
 /** `Retry-After`, which is a number of seconds or a date (RFC 9110, section 10.2.3); else 0. */
@@ -80,17 +78,31 @@ export function noRange(file: string, what: string): MixtabError {
 
 /** The error for a connection that broke; the signal's reason if the signal aborted it. */
 export function cut(file: string, cause: unknown, signal: AbortSignal | undefined): unknown {
+  return failed(`The connection broke while reading ${file}. Check the network, then load again.`, cause, signal);
+}
+
+/**
+ * The error for a request without an answer that may be seen. A page is not told whether the network
+ * is gone, or a server of another origin sent no CORS headers, as many do with a 404.
+ */
+export function unanswered(file: string, cause: unknown, signal: AbortSignal | undefined): unknown {
+  const message =
+    `There is no answer about ${file}: the network or the server cannot be reached, or a server of another origin ` +
+    "does not let this page see its answer (no CORS headers; one that the file is not there, 404, often has none). " +
+    "Check the network, the model's address, and that the server sends CORS headers, then load again.";
+  return failed(message, cause, signal);
+}
+
+function failed(message: string, cause: unknown, signal: AbortSignal | undefined): unknown {
   if (signal?.aborted) return signal.reason;
-  if (cause instanceof Passing) return cause;
-  const next = "Check the network (and, for another origin, that the server allows it: CORS), then load again.";
-  return new Passing(new MixtabError("network", `The connection broke while reading ${file}. ${next}`, cause));
+  return cause instanceof Passing ? cause : new Passing(new Outage("network", message, { cause }));
 }
 
 /** The failure of a request that brought nothing for so long; `what` was waited for. */
 export function stalled(what: string, ms: number): Passing {
   const next = "Check the network, or whether the server is overloaded, then load again.";
   const message = `Waited ${Math.round(ms / 100) / 10} s for ${what}, and nothing came. ${next}`;
-  return new Passing(new MixtabError("network", message), { stalled: true });
+  return new Passing(new Outage("network", message), { stalled: true });
 }
 
 /** Cancels a body that nobody wants, which frees its connection, and returns `outcome`. */

@@ -1,4 +1,5 @@
 import { Passing } from "./http_answer.ts";
+import type { Waits } from "./waits.ts";
 
 /**
  * Attempts in a row that bring no byte before a connection counts as lost. In the midst of the
@@ -22,17 +23,20 @@ const LONGEST_WAIT_MS = 60_000;
 export class Attempts {
   private readonly most: number;
   private readonly delayMs: number;
+  private readonly waits: Waits;
   private fruitless = 0;
   private stalls = 0;
 
-  constructor(what: keyof typeof MAX_FRUITLESS, delayMs: number) {
+  constructor(what: keyof typeof MAX_FRUITLESS, delayMs: number, waits: Waits) {
     this.most = MAX_FRUITLESS[what];
     this.delayMs = delayMs;
+    this.waits = waits;
   }
 
   /**
-   * Waits before the next attempt, longer each time, and as long as the server asks; `brought` says whether the failed one brought any byte. Throws
-   * if the failure is not temporary, or if there were too many attempts in a row.
+   * Waits before the next attempt, longer each time, and as long as the server asks; `brought` says
+   * whether the failed one brought any byte. Throws if the failure is not temporary, or if there
+   * were too many attempts in a row.
    */
   async again(error: unknown, brought: boolean, signal: AbortSignal | undefined): Promise<void> {
     if (!(error instanceof Passing)) throw error;
@@ -41,21 +45,7 @@ export class Attempts {
     if (this.fruitless >= this.most || this.stalls >= MAX_STALLS) throw error.outcome;
     const factor = error.tooMany ? TOO_MANY_FACTOR : 1;
     const delayMs = this.delayMs * factor * 2 ** Math.max(0, this.fruitless - 1);
-    await sleep(Math.min(LONGEST_WAIT_MS, Math.max(delayMs, error.waitMs)), signal);
+    const waitMs = Math.min(LONGEST_WAIT_MS, Math.max(delayMs, error.outcome.waitMs));
+    await this.waits.wait(waitMs, error.message, signal);
   }
-}
-
-export function sleep(ms: number, signal: AbortSignal | undefined): Promise<void> {
-  return new Promise((resolve, reject) => {
-    if (signal?.aborted) return reject(signal.reason);
-    const abort = () => {
-      clearTimeout(timer);
-      reject(signal?.reason);
-    };
-    const timer = setTimeout(() => {
-      signal?.removeEventListener("abort", abort);
-      resolve();
-    }, ms);
-    signal?.addEventListener("abort", abort, { once: true });
-  });
 }

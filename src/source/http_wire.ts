@@ -2,8 +2,21 @@ import { excerpt } from "../base/quote.ts";
 import { release } from "../base/release.ts";
 import { Addresses } from "./addresses.ts";
 import { changed, FileVersions, versionOf } from "./file_versions.ts";
-import { cut, describe, discard, isAbsent, noRange, notFound, Passing, stalled, statusError } from "./http_answer.ts";
-import { Attempts, sleep } from "./http_attempts.ts";
+import {
+  cut,
+  describe,
+  discard,
+  isAbsent,
+  noRange,
+  notFound,
+  Passing,
+  stalled,
+  statusError,
+  unanswered,
+} from "./http_answer.ts";
+import { Attempts } from "./http_attempts.ts";
+import { unless } from "./sleep.ts";
+import { Waits } from "./waits.ts";
 
 /** The wait after the first attempt that brought nothing; it doubles with each further one. */
 const RETRY_DELAY_MS = 250;
@@ -26,6 +39,8 @@ export interface HttpOptions {
   readonly retryDelayMs?: number;
   /** A request that brings no byte for so long is made again. Default: 20 s. */
   readonly stallMs?: number;
+  /** The waits before requests are made again. Default: of this source alone. */
+  readonly waits?: Waits;
 }
 
 /** An answer whose headers have come. */
@@ -37,25 +52,33 @@ export interface Answer {
 
 /** Requests for files below a URL. */
 export class HttpWire {
+  readonly versions = new FileVersions();
+  readonly waits: Waits;
   private readonly addresses: Addresses;
   private readonly fetch: typeof fetch;
   private readonly retryDelayMs: number;
   private readonly stallMs: number;
-  private readonly versions = new FileVersions();
 
   constructor(base: URL, options: HttpOptions) {
-    const { fetch = globalThis.fetch, retryDelayMs = RETRY_DELAY_MS, stallMs = STALL_MS } = options;
+    const { fetch = globalThis.fetch, retryDelayMs = RETRY_DELAY_MS, stallMs = STALL_MS, waits } = options;
     this.addresses = new Addresses(base);
     this.fetch = (...request) => fetch(...request); // called as a method it throws "Illegal invocation"
     this.retryDelayMs = retryDelayMs;
     this.stallMs = stallMs;
+    this.waits = waits ?? new Waits();
   }
 
   /** Asks below the URL, where the server may redirect, once it takes requests. */
   async request(file: string, init: RequestInit, signal: AbortSignal | undefined): Promise<Answer> {
-    while (this.addresses.pauseMs > 0) await sleep(this.addresses.pauseMs, signal);
-    const answer = await this.send(this.addresses.named(file), file, init, signal);
-    this.addresses.heed(answer.response);
+    const { addresses, waits } = this;
+    while (addresses.pauseMs > 0) await waits.wait(addresses.pauseMs, "The server takes no more requests now.", signal);
+    const answer = await this.send(addresses.named(file), file, init, signal);
+    const commit = addresses.heed(answer.response);
+    try {
+      if (commit) this.versions.checkCommit(commit);
+    } catch (error) {
+      throw await discard(answer.response, error);
+    }
     return answer;
   }
 
@@ -90,7 +113,7 @@ export class HttpWire {
     const each = signal ? AbortSignal.any([signal, stop.signal]) : stop.signal;
     const { stallMs } = this;
     // The wait ends by itself too, since not every platform ends a read that is aborted.
-    const inTime = <T>(work: Promise<T>, what: string) =>
+    const inTime = <T>(work: Promise<T>, what: string, broken: typeof cut) =>
       new Promise<T>((resolve, reject) => {
         const timer = setTimeout(() => {
           const late = stalled(what, stallMs);
@@ -99,16 +122,17 @@ export class HttpWire {
         }, stallMs);
         work.then(resolve, reject).finally(() => clearTimeout(timer));
       }).catch((cause) => {
-        throw cut(file, cause, signal);
+        throw broken(file, cause, signal);
       });
-    const response = await inTime(this.fetch(url, { ...init, signal: each }), `an answer about ${file}`);
+    const response = await inTime(this.fetch(url, { ...init, signal: each }), `an answer about ${file}`, unanswered);
 
     async function* pieces() {
       const reader = response.body?.getReader();
       if (!reader) return;
       try {
         for (let at = 0; ; ) {
-          const { done, value } = await inTime(reader.read(), `more of ${file}, after ${at} bytes of an answer`);
+          const what = `more of ${file}, after ${at} bytes of an answer`;
+          const { done, value } = await inTime(reader.read(), what, cut);
           if (done) return;
           at += value.length;
           const piece = value as Uint8Array<ArrayBuffer>;
@@ -177,32 +201,17 @@ export class HttpWire {
 
   /** Counts the attempts of one read of weights. */
   attempts(): Attempts {
-    return new Attempts("weights", this.retryDelayMs);
+    return new Attempts("weights", this.retryDelayMs, this.waits);
   }
 
   /** Repeats `work` while its failures may be temporary. */
   async insist<T>(signal: AbortSignal | undefined, work: () => Promise<T>): Promise<T> {
-    for (const attempts = new Attempts("small", this.retryDelayMs); ; ) {
+    for (const attempts = new Attempts("small", this.retryDelayMs, this.waits); ; ) {
       try {
         return await work();
       } catch (error) {
         await attempts.again(error, false, signal);
       }
     }
-  }
-}
-
-/** Waits for `work`, or fails with the signal's reason. */
-async function unless<T>(signal: AbortSignal | undefined, work: Promise<T>): Promise<T> {
-  signal?.throwIfAborted();
-  let stop = () => {};
-  const aborted = new Promise<never>((_, reject) => {
-    stop = () => reject(signal?.reason);
-    signal?.addEventListener("abort", stop, { once: true });
-  });
-  try {
-    return await Promise.race([work, aborted]);
-  } finally {
-    signal?.removeEventListener("abort", stop);
   }
 }

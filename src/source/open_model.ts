@@ -2,6 +2,7 @@ import { MixtabError } from "../base/errors.ts";
 import { sha256 } from "../base/hash.ts";
 import { excerpt, quote } from "../base/quote.ts";
 import { headerBytes, parseSafetensorsHeader, type TensorEntry } from "../format/safetensors.ts";
+import type { Versions } from "./file_versions.ts";
 import { readRange, type Source } from "./source.ts";
 
 const SINGLE = "model.safetensors";
@@ -17,28 +18,48 @@ const REVISION_DIGITS = 16;
 export interface ModelFiles {
   /** config.json. */
   readonly config: unknown;
+  /** The small files that were asked for and are there. */
+  readonly texts: Readonly<Record<string, string>>;
   /** The tensors of each safetensors file. */
   readonly shards: ReadonlyMap<string, ReadonlyMap<string, TensorEntry>>;
   /**
-   * SHA-256 of config.json and all headers, its first 16 hex digits: changes when the model does.
+   * SHA-256 of config.json, all headers and `versions`, its first 16 hex digits: changes when the
+   * model does.
    */
   readonly revision: string;
+  /** Which version of the safetensors files was opened; absent where they do not change. */
+  readonly versions?: Versions | undefined;
 }
 
 /**
  * Reads config.json and the headers of the safetensors files: those that the index names, else
- * model.safetensors. Two small requests for each. Errors: not-found, bad-json, bad-safetensors
+ * model.safetensors. Two small requests for each weights file. Beside them, reads the `small` files. Errors: not-found, bad-json, bad-safetensors
  * (which name the file), missing-shard, and those of the source.
  */
-export async function openFiles(source: Source, signal?: AbortSignal): Promise<ModelFiles> {
-  const configText = await source.text("config.json", signal);
+export async function openFiles(
+  source: Source,
+  signal?: AbortSignal,
+  small: readonly string[] = [],
+): Promise<ModelFiles> {
+  const configText = await source.text("config.json", signal); // alone, since its commit holds for the others
   if (configText === undefined)
     throw new MixtabError(
       "not-found",
       `There is no config.json in ${excerpt(source.name)}. Check that it is a model's folder.`,
     );
   const config = parseJson("config.json", configText);
-  const indexText = await source.text(INDEX, signal);
+  const texts: Record<string, string> = {};
+  let weights: Omit<ModelFiles, "config" | "texts"> | undefined;
+  await allOrNone([INDEX, ...small], signal, async (file, each) => {
+    const text = await source.text(file, each);
+    if (file === INDEX) weights = await openWeights(source, configText, text, each);
+    else if (text !== undefined) texts[file] = text;
+  });
+  return { config, texts, ...weights! };
+}
+
+/** Reads the headers of the files that an index names; without one, of the only file. */
+async function openWeights(source: Source, configText: string, indexText: string | undefined, signal: AbortSignal) {
   const weightMap = indexText === undefined ? undefined : readIndex(indexText);
   const files = weightMap ? [...new Set(weightMap.values())].sort() : [SINGLE];
 
@@ -51,9 +72,10 @@ export async function openFiles(source: Source, signal?: AbortSignal): Promise<M
     const tensors = [...headers[index]!.tensors].filter(([name]) => (weightMap?.get(name) ?? file) === file);
     shards.set(file, new Map(tensors));
   }
-  const names = new TextEncoder().encode(JSON.stringify([configText, files]));
+  const versions = source.versions?.ofAll(files);
+  const names = new TextEncoder().encode(JSON.stringify([configText, files, versions]));
   const hash = await sha256(concatenate([names, ...headers.map(({ bytes }) => bytes)]));
-  return { config, shards, revision: hash.slice(0, REVISION_DIGITS) };
+  return { shards, revision: hash.slice(0, REVISION_DIGITS), versions };
 }
 
 async function readHeader(source: Source, file: string, indexed: boolean, signal: AbortSignal) {

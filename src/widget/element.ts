@@ -33,7 +33,7 @@ export class MixtabChat extends HTMLElement {
   readonly #emit = emitter(this);
   readonly #slot = new EngineSlot();
   readonly #notice = new Notice();
-  readonly #loading = new Loading(this.#notice);
+  readonly #loading = new Loading(this.#notice, () => this.#slot.tryNow());
   readonly #gauges = new Gauges();
   readonly #budget: Budget;
   readonly #talk: Talk;

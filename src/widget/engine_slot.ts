@@ -27,6 +27,11 @@ export class EngineSlot {
     return engine;
   }
 
+  /** Has requests that wait made again, see `Engine.tryNow`. */
+  tryNow(): void {
+    this.#created?.then((engine) => engine.tryNow()).catch(() => {});
+  }
+
   /**
    * Stops loading or answering and frees the device. Resolves when that is done, and never rejects.
    */

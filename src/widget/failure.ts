@@ -18,6 +18,7 @@ const WORTH_A_RETRY: ReadonlySet<string> = new Set<Failure["code"]>([
   "http",
   "no-range",
   "network",
+  "changed",
   "store",
   "quota",
   "missing-shard",
@@ -26,7 +27,12 @@ const WORTH_A_RETRY: ReadonlySet<string> = new Set<Failure["code"]>([
 ]);
 
 /** Failures after which the engine cannot be used any more. */
-const ENDS_THE_ENGINE: ReadonlySet<string> = new Set<Failure["code"]>(["device-lost", "out-of-memory", "closed"]);
+const ENDS_THE_ENGINE: ReadonlySet<string> = new Set<Failure["code"]>([
+  "device-lost",
+  "out-of-memory",
+  "changed",
+  "closed",
+]);
 
 /** Whether a Retry button makes sense. */
 export const worthARetry = ({ code }: Failure): boolean => WORTH_A_RETRY.has(code);

@@ -9,14 +9,16 @@ import { ProgressBar, sourceName } from "./progress_bar.ts";
  * what went otherwise than wished, such as a model on the CPU.
  */
 export class Loading {
-  readonly bar = new ProgressBar();
+  readonly bar: ProgressBar;
   readonly status = h("p", { class: "status", part: "status", role: "status" });
   readonly #notice: Notice;
   #info: ModelInfo | undefined;
   #last: Progress | undefined;
 
-  constructor(notice: Notice) {
+  /** `tryNow`: what to do when the user does not want to wait for the next try. */
+  constructor(notice: Notice, tryNow: () => void) {
     this.#notice = notice;
+    this.bar = new ProgressBar(tryNow);
   }
 
   /** To be called when a model begins to open. */
@@ -31,9 +33,10 @@ export class Loading {
   progress(progress: Progress): void {
     this.#last = progress;
     if (progress.warning) this.#notice.note(progress.warning);
-    if (progress.phase === "opening") this.bar.waiting("Reading the model’s description…");
+    if (progress.waiting) this.bar.interrupted(progress.waiting, this.#info !== undefined);
+    else if (progress.phase === "opening") this.bar.waiting("Reading the model’s description…");
     else if (progress.phase !== "done")
-      this.bar.show(progress, this.#info ? "It can talk already. Fetching the rest:" : "Loading");
+      this.bar.show(progress, progress.phase === "experts" ? "It can talk already. Fetching the rest:" : "Loading");
     else if (this.#info) this.bar.hide();
     else this.bar.waiting("Preparing the device…");
     if (this.#info) this.#describe(this.#info);

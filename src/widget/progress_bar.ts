@@ -1,5 +1,5 @@
 import type { Progress } from "../index.ts";
-import { h } from "./dom.ts";
+import { button, h } from "./dom.ts";
 import { formatBytes } from "./numbers.ts";
 
 const QUIET_MS = 1000;
@@ -18,12 +18,37 @@ export class ProgressBar {
   });
   readonly #fill = h("div", { class: "fill" });
   readonly #words = h("p", { class: "words" });
+  readonly #try: HTMLButtonElement;
   #quiet: ReturnType<typeof setTimeout> | undefined;
+  #countdown: ReturnType<typeof setInterval> | undefined;
 
-  constructor() {
+  /** `tryNow` is what the button does while requests wait before they are made again. */
+  constructor(tryNow: () => void) {
     this.#bar.append(this.#fill);
-    this.root = h("div", { class: "progress", part: "progress" }, this.#bar, this.#words);
+    this.#try = button("Try now", "try-now", tryNow);
+    this.#try.hidden = true;
+    this.root = h("div", { class: "progress", part: "progress" }, this.#bar, this.#words, this.#try);
     this.root.hidden = true;
+  }
+
+  /**
+   * Says why the loading waits and when it goes on, counted down; the button, which there is once an
+   * engine is open, goes on at once.
+   */
+  interrupted({ reason, nextTryMs }: NonNullable<Progress["waiting"]>, isOpen: boolean): void {
+    const until = performance.now() + nextTryMs;
+    const tell = (): void => {
+      const seconds = Math.max(0, Math.ceil((until - performance.now()) / 1000));
+      this.#words.textContent = `Waiting to go on, next try in ${seconds} s. ${reason}`;
+    };
+    this.root.hidden = false;
+    this.#bar.dataset.waiting = "";
+    this.#bar.removeAttribute("aria-valuenow");
+    this.#say("");
+    tell();
+    this.#bar.setAttribute("aria-valuetext", this.#words.textContent ?? "");
+    this.#try.hidden = !isOpen;
+    this.#countdown = setInterval(tell, QUIET_MS);
   }
 
   /** Shows a phase without numbers: the bar moves, and the words say what is going on. */
@@ -55,7 +80,7 @@ export class ProgressBar {
 
   /** Hides the bar. */
   hide(): void {
-    clearTimeout(this.#quiet);
+    this.#say("");
     this.root.hidden = true;
   }
 
@@ -63,6 +88,8 @@ export class ProgressBar {
     this.#words.textContent = words;
     this.#bar.setAttribute("aria-valuetext", words);
     clearTimeout(this.#quiet);
+    clearInterval(this.#countdown);
+    this.#try.hidden = true;
   }
 }
 

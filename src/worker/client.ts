@@ -19,6 +19,7 @@ interface Listener {
   resolve(value: unknown): void;
   reject(error: unknown): void;
   readonly onProgress?: EngineOptions["onProgress"];
+  readonly onInfo?: (info: ModelInfo) => void;
   readonly onChunk?: (chunk: ChatCompletionChunk) => void;
   readonly onStream?: () => void;
 }
@@ -29,16 +30,22 @@ type Question = Call extends infer C ? (C extends { id: number } ? Omit<C, "id">
 export async function openInWorker(worker: Worker, model: ModelReference, options: EngineOptions): Promise<Engine> {
   const wire = new WorkerWire(worker);
   const { onProgress: told, signal, ...rest } = options;
+  let info: ModelInfo | undefined;
+  const tryNow = () => wire.ask({ kind: "tryNow" });
+  const stopHearing = hearReturn(() => void tryNow().catch(() => {}));
   const isKept = typeof model === "string" && options.store !== "memory";
   const onProgress = isKept ? askingToPersist(told) : told;
   try {
-    let info = (await wire.ask(
+    const onInfo = (now: ModelInfo) => {
+      info = now;
+    };
+    info = (await wire.ask(
       { kind: "open", model, options: rest },
-      { signal, onProgress, lasting: true },
+      { signal, onProgress, onInfo, lasting: true },
     )) as ModelInfo;
     return {
       get info() {
-        return info;
+        return info!;
       },
       chat: { completions: { create: create(wire) as Completions["create"] } },
       stats: async () => (await wire.ask({ kind: "stats" })) as Stats,
@@ -46,16 +53,36 @@ export async function openInWorker(worker: Worker, model: ModelReference, option
         info = (await wire.ask({ kind: "setBudget", budgetBytes })) as ModelInfo;
         return info;
       },
+      async tryNow() {
+        await tryNow();
+      },
       trace: async () => (await wire.ask({ kind: "trace" })) as string,
       async close() {
+        stopHearing();
         if (!wire.ended) await wire.ask({ kind: "close" });
         wire.end(new MixtabError("closed", "The engine was closed. Create a new one."));
       },
     };
   } catch (error) {
+    stopHearing();
     wire.end(error);
     throw error;
   }
+}
+
+/**
+ * Calls `act` when the browser comes online, and when the page is shown again: a worker hears of
+ * neither. Returns what ends that.
+ */
+function hearReturn(act: () => void): () => void {
+  const { document } = globalThis;
+  const shown = () => document.visibilityState === "visible" && act();
+  globalThis.addEventListener?.("online", act);
+  document?.addEventListener("visibilitychange", shown);
+  return () => {
+    globalThis.removeEventListener?.("online", act);
+    document?.removeEventListener("visibilitychange", shown);
+  };
 }
 
 const create =
@@ -83,6 +110,7 @@ const create =
 interface Asking {
   readonly signal?: AbortSignal | undefined;
   readonly onProgress?: EngineOptions["onProgress"];
+  readonly onInfo?: (info: ModelInfo) => void;
   readonly onChunk?: (chunk: ChatCompletionChunk) => void;
   readonly onStream?: () => void;
   /**
@@ -145,8 +173,10 @@ class WorkerWire {
     if (!listener) return;
     if (answer.kind === "result") listener.resolve(answer.value);
     else if (answer.kind === "error") listener.reject(fromWire(answer.error));
-    else if (answer.kind === "progress") listener.onProgress?.(answer.progress);
-    else if (answer.kind === "chunk") listener.onChunk?.(answer.chunk);
+    else if (answer.kind === "progress") {
+      if (answer.info) listener.onInfo?.(answer.info);
+      listener.onProgress?.(answer.progress);
+    } else if (answer.kind === "chunk") listener.onChunk?.(answer.chunk);
     else listener.onStream?.();
   }
 }

@@ -1,12 +1,13 @@
 /** The worker's side: one engine, opened by the first call. */
 import { assert } from "../base/assert.ts";
-import type { Engine } from "../engine/api.ts";
-import { openEngine } from "../engine/engine.ts";
+import type { Engine, Progress } from "../engine/api.ts";
+import { type Host, openEngine } from "../engine/engine.ts";
 import { openSource } from "../engine/open_source.ts";
 import type { Answer, Call } from "./protocol.ts";
 import { toWire } from "./protocol.ts";
 
 let engine: Engine | undefined;
+let host: Host | undefined;
 const aborts = new Map<number, AbortController>();
 
 const say = (answer: Answer): void => postMessage(answer);
@@ -32,11 +33,12 @@ addEventListener("message", async ({ data: call }: MessageEvent<Call>) => {
 async function answer(call: Exclude<Call, { kind: "abort" }>, signal: AbortSignal): Promise<unknown> {
   const { id } = call;
   if (call.kind === "open") {
-    const onProgress = (progress: Extract<Answer, { kind: "progress" }>["progress"]) =>
-      say({ id, kind: "progress", progress });
-    engine = await openEngine(openSource(call.model), { ...call.options, onProgress, signal });
+    const onProgress = (progress: Progress) => say({ id, kind: "progress", progress, info: engine?.info });
+    host = openSource(call.model);
+    engine = await openEngine(host, { ...call.options, onProgress, signal });
     return engine.info;
   }
+  if (call.kind === "tryNow") return host?.source.waits?.tryNow(); // also while the engine is being opened
   assert(engine, "the engine was opened by the first call");
   switch (call.kind) {
     case "create": {

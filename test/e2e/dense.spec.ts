@@ -12,7 +12,9 @@ test("of a dense model nothing of the pool is shown, and it answers as well", as
   for (const name of ["config.json", "generation_config.json", "model.safetensors"])
     copyFileSync(join(FIXTURE, name), join(folder, name));
   writeFileSync(join(folder, "tokenizer.json"), JSON.stringify(letters()));
-  const template = "{% for message in messages %}{{ message.content }}{% endfor %}";
+  const template =
+    "{% for message in messages %}{{ message.content }}{% endfor %}" +
+    "{% if 'hmm' in messages[-1].content %}<think>{% else %}<think></think>{% endif %}";
   writeFileSync(join(folder, "tokenizer_config.json"), JSON.stringify({ chat_template: template }));
   const server = await serve({ root: folder });
   try {
@@ -25,6 +27,17 @@ test("of a dense model nothing of the pool is shown, and it answers as well", as
     for (const part of [chat.gauges, chat.slider, chat.page.locator("#pool")]) await expect(part).toBeHidden();
     await expect(chat.page.locator("#facts")).toContainText("none: every token runs through all weights");
     await expect(chat.page.locator("#facts")).not.toContainText("slots");
+
+    await expect(chat.answers.first().getByText("Reasoning")).toBeHidden();
+
+    // A model that thinks first: its reasoning is folded above the answer, which here does not come.
+    await chat.ask("hmm");
+    const thinking = chat.answers.nth(1);
+    await expect(thinking.locator(".thoughts")).toBeHidden();
+    await thinking.getByText("Reasoning").click();
+    await expect(thinking.locator(".thoughts")).toHaveText(/./);
+    expect(await chat.text(1)).toBe("");
+    await expect(thinking).toContainText("12 tokens");
 
     await chat.page.locator("mixtab-chat").evaluate((element) => element.setAttribute("budget", "1MB"));
     expect((await chat.event("mixtab-budget")).slots).toBe(0);

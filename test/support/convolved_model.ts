@@ -26,10 +26,10 @@ function convolved(speaker: Speaker, chunk: number) {
     ops.sample(logits);
   };
   const logits: number[] = [];
-  const caches = layers.map(({ history }) => history);
+  const rings = layers.map(({ history }) => history);
   const session = new Session(
     speaker,
-    { say, width: D, caches, pool: null, contextLength: CONTEXT, ahead: 0 },
+    { say, width: D, rings, pool: null, contextLength: CONTEXT, ahead: 0 },
     { chunk, taps: "all", onTaps: (taps) => logits.push(...taps.get("logits")!) },
   );
   /** Reads a prompt, as far as it is not kept; returns how much was kept, and the logits of the rest. */

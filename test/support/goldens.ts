@@ -39,7 +39,7 @@ export const GOLDEN_FOLDERS: readonly GoldenFolder[] = Object.entries(goldens).m
   const folder = path.slice(0, path.lastIndexOf("/"));
   const config = configs[`${folder}/config.json`] ?? {};
   const isQuantised = "quantization" in config || "quantization_config" in config;
-  const isSparse = "num_experts_per_tok" in config;
+  const isSparse = ["num_experts_per_tok", "moe_k"].some((key) => key in config);
   return { folder: folder.slice(FIXTURES.length), golden, isQuantised, isSparse };
 });
 

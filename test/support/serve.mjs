@@ -18,6 +18,7 @@ import { extname, join, normalize, resolve, sep } from "node:path";
  * @property {number} [status] answers with this status and no file: 404, 500, 403 …
  * @property {boolean} [ignoreRange] answers 200 with the whole file where 206 is due
  * @property {number} [cutAfter] destroys the connection after this many bytes of a longer body
+ * @property {string | null} [etag] the ETag instead of the file's own; null: none
  * @property {number} [times] the rule applies so many times and is then removed
  * @property {(bytes: Buffer, begin: number) => Buffer} [change] changes a piece of a body; `begin`:
  * its place in the file
@@ -191,6 +192,7 @@ async function answerFile(root, rules, entry, response) {
     "content-type": TYPES[extname(file.name)] ?? "application/octet-stream",
     "content-length": String(entry.end - entry.begin),
     "accept-ranges": rule?.ignoreRange ? "none" : "bytes",
+    ...(rule?.etag === null ? {} : { etag: rule?.etag ?? `"${file.modified}-${size}"` }),
     "cache-control": "no-cache",
     ...(asked ? { "content-range": `bytes ${asked.begin}-${asked.end - 1}/${file.size}` } : {}),
   });
@@ -230,7 +232,7 @@ async function find(root, path) {
   const name = normalize(join(root, path.endsWith("/") ? `${path}index.html` : path));
   if (name !== root && !name.startsWith(root + sep)) return undefined;
   const found = await stat(name).catch(() => undefined);
-  return found?.isFile() ? { name, size: found.size } : undefined;
+  return found?.isFile() ? { name, size: found.size, modified: found.mtimeMs } : undefined;
 }
 
 /**

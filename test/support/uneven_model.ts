@@ -8,6 +8,7 @@ import { chain, linear, router } from "../../src/layers/linear.ts";
 import { mixture, SILU, SOFTMAX, swiglu } from "../../src/layers/mixture.ts";
 import { rmsNorm } from "../../src/layers/norm.ts";
 import { inverseFrequencies } from "../../src/layers/rope_table.ts";
+import { rotation } from "../../src/layers/rotation.ts";
 import { expertsUnder } from "../../src/models/expert_names.ts";
 import type { RoutingRule, Sampling, Speaker } from "../../src/ops/ops.ts";
 import { type ComputedTensor, computedSource } from "./computed_source.ts";
@@ -33,11 +34,12 @@ export const LAYERS: readonly {
 ];
 
 function build(m: Builder): Speech {
-  const tables = new Map([1e4, 1e6].map((base) => [base, m.rope(inverseFrequencies(base, C))]));
+  const turns = new Map(
+    [1e4, 1e6].map((base) => [base, rotation(m, { frequencies: inverseFrequencies(base, C), scale: 1 }, C, "halves")]),
+  );
   const embedding = m.weight({ names: [{ module: "embedding" }], shape: [V, D], role: "embedding" });
   const blocks = LAYERS.map(({ window, K, base, F, sparse }, l): BlockParts => {
-    const turn = (ops: Parameters<Speech>[0], x: Parameters<typeof ops.rope>[0]) =>
-      ops.rope(x, tables.get(base)!, { headWidth: C, pairs: "halves" });
+    const turn = turns.get(base)!;
     return {
       attentionNorm: rmsNorm(m, `${l}.norm`, D, EPS),
       attention: attention({
@@ -45,8 +47,7 @@ function build(m: Builder): Speech {
         k: chain(linear(m, `${l}.k`, [K * C, D]), turn),
         v: linear(m, `${l}.v`, [K * C, D]),
         o: linear(m, `${l}.o`, [D, H * C]),
-        cache: m.cache({ width: K * C, window }),
-        headWidth: C,
+        over: { cache: m.cache({ width: K * C, window }), headWidth: C, divisor: Math.sqrt(C), sinks: null },
       }),
       ffnNorm: rmsNorm(m, `${l}.ffn_norm`, D, EPS),
       ...(sparse

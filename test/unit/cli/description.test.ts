@@ -36,6 +36,13 @@ test("Mixtral-8x7B by its config.json: bytes of an expert at 4 bits, dense bytes
 test("published configs of the other mixtures", () => {
   expect(facts(configOf("Qwen3-30B-A3B-derivative"))).toMatchObject({ records: "6144 of at most 2.7 MB" });
   expect(facts(configOf("OLMoE-1B-7B-0924"))).toMatchObject({ records: "1024 of at most 3.5 MB", window: "none" });
+  expect(facts(configOf("granite-3.1-1b-a400m-instruct"))).toMatchObject({ "smallest budget": "7.1 MB (8 slots)" });
+  expect(facts(configOf("mlc-preset-qwen2moe"))).toMatchObject({ "smallest budget": "19.5 MB (4 slots)" });
+  expect(facts(configOf("gpt-oss-20b-derivative"))).toMatchObject({ window: "128 or none", layers: 24 });
+  expect(facts(configOf("mlc-preset-smollm2_135m"))).toMatchObject({
+    architecture: "llama",
+    "read per token": "143.0 MB",
+  });
 });
 
 test("why a model cannot run is named", () => {
@@ -47,11 +54,12 @@ test("why a model cannot run is named", () => {
     }
   };
   const mixtral = configOf("mlc-preset-Mixtral-8x7B-v0.1") as object;
-  expect(code(configOf("gpt-oss-20b-derivative"))).toBe("unsupported-model");
+  for (const other of ["mlc-preset-deepseek_v2_lite", "mlc-preset-minicpm-moe-8x2b", "mlc-preset-phi-3_5"])
+    expect(code(configOf(other)), other).toBe("unsupported-model");
   expect(code(mixtral, 1e8)).toBe("budget-too-small");
   expect(code({ ...mixtral, torch_dtype: "float8_e4m3fn" })).toBe("unsupported-quantization");
   expect(code({ ...mixtral, quantization_config: { quant_method: "gptq", bits: 4 } })).toBe("unsupported-quantization");
-  expect(code({ ...mixtral, quantization: { bits: 3, group_size: 64 } })).toBe("unsupported-quantization");
+  expect(code({ ...mixtral, quantization: { bits: 7, group_size: 64 } })).toBe("unsupported-quantization");
   expect(code({ ...mixtral, num_key_value_heads: 5 })).toBe("bad-config");
   expect(code([])).toBe("bad-config");
   expect(code(null)).toBe("bad-config");

@@ -52,7 +52,7 @@ const codeOf = async (work: Promise<unknown>): Promise<string> => {
     return error.code;
   }
 };
-const weightRequests = () => server.log.filter(({ path }) => path.endsWith(".safetensors"));
+const weightRequests = () => server.log.filter(({ path, method }) => path.endsWith(".safetensors") && method === "GET");
 
 test("a conversation comes out word for word, streamed and whole, in OpenAI's shapes", async () => {
   const { engine } = await open();

@@ -144,34 +144,89 @@ describe("a plain matrix", () => {
     expect(told("lm_head")).toBeUndefined();
   });
 
+  it("is one of several that lie one above the other", () => {
+    const thirds = open({}, [["in.weight", "F32", [18, 4]]]);
+    const third = (firstRow: number) => thirds.find([{ module: "in", firstRow, ofRows: 18 }], 6, 4).weight;
+    expect(third(0).end).toBe(third(6).begin);
+    expect(third(12).begin - third(0).begin).toBe(12 * 16);
+    expect(() => thirds.find([{ module: "in", firstRow: 0 }], 6, 4)).toThrow(/\[18, 4\].*\[12, 4\]/);
+  });
+
   it("can be asked for", () => {
     expect(["a", "fused", "b", "a.weigh"].map((module) => checkpoint.has(module))).toEqual([true, true, false, false]);
   });
 });
 
-describe("a vector", () => {
+describe("a plain tensor", () => {
   const checkpoint = open({}, [
     ["norm.weight", "BF16", [6]],
     ["q.bias", "F32", [3]],
-    ["a.weight", "F32", [6, 1]],
+    ["a.weight", "F32", [6, 2]],
+    ["statics.bias", "F32", [1, 6]],
+    ["conv.weight", "F32", [4, 1, 3]],
+    ["mlx.weight", "F32", [4, 3, 1]],
   ]);
+  const find = (module: string, rows: number, columns: number) => checkpoint.findPlain([{ module }], rows, columns);
 
-  it("is one plain row, with or without .weight", () => {
-    expect(checkpoint.findVector("norm", 6)).toEqual({
+  it("is one row where it is a vector, with or without .weight", () => {
+    expect(find("norm", 1, 6)).toEqual({
       rows: 1,
       columns: 6,
       encoding: { kind: "plain", dtype: "bf16" },
       weight: { file: "model.safetensors", begin: 101, end: 113 },
     });
-    expect(checkpoint.findVector("q.bias", 3).weight.begin).toBe(113);
+    expect(find("q.bias", 1, 3).weight.begin).toBe(113);
+  });
+
+  it("has dimensions of 1 wherever they were published", () => {
+    expect(find("statics.bias", 1, 6)).toMatchObject({ rows: 1, columns: 6 });
+    for (const module of ["conv", "mlx"]) {
+      const { rows, columns, weight } = find(module, 4, 3);
+      expect([rows, columns, weight.end - weight.begin]).toEqual([4, 3, 48]);
+    }
   });
 
   it.each([
-    ["norm", 5, "bad-config"],
-    ["a", 6, "bad-config"],
-    ["none", 6, "missing-tensor"],
-  ])("%s of %i: %s is the error", (name, length, code) => {
-    expect(() => checkpoint.findVector(name, length)).toThrow(expect.objectContaining({ code }));
+    ["norm", 1, 5, "bad-config"],
+    ["a", 1, 12, "bad-config"],
+    ["conv", 3, 4, "bad-config"],
+    ["none", 1, 6, "missing-tensor"],
+  ])("%s of %i rows of %i: %s is the error", (name, rows, columns, code) => {
+    expect(() => find(name, rows, columns)).toThrow(expect.objectContaining({ code }));
+  });
+});
+
+describe("the part for text of a model of text and images", () => {
+  const list = (prefix: string) => [
+    ...quantised(`${prefix}layers.0.mlp.gate`, 6, 16, 1),
+    [`${prefix}norm.weight`, "F32", [6]] as const,
+  ];
+
+  it.each(["language_model.model.", "model.language_model."])("is found below %s, its overrides too", (prefix) => {
+    const config = { quantization: { group_size: 64, bits: 4, [`${prefix}layers.0.mlp.gate`]: { bits: 8 } } };
+    const checkpoint = open(config, [...list(prefix), ["language_model.lm_head.weight", "F32", [5, 6]]]);
+    expect(checkpoint.find([{ module: "model.layers.0.mlp.gate" }], 6, 64).encoding).toMatchObject({ bits: 8 });
+    expect(checkpoint.findPlain([{ module: "model.norm" }], 1, 6)).toMatchObject({ columns: 6 });
+    expect(checkpoint.has("lm_head")).toBe(true);
+    expect(checkpoint.find([{ module: `${prefix}layers.0.mlp.gate` }], 6, 64).encoding).toMatchObject({ bits: 8 });
+  });
+});
+
+describe("what nothing was found in", () => {
+  it("is told by its published name, with its bytes", () => {
+    const names = ["a", "model.language_model.b", "vision.c"];
+    const checkpoint = open(
+      Q4,
+      names.flatMap((name) => quantised(name, 6, 8, 1)),
+    );
+    const left = () => checkpoint.unclaimed().map(({ name }) => name);
+    expect(left()).toHaveLength(9);
+    checkpoint.has("a");
+    checkpoint.find([{ module: "none" }, { module: "a" }], 6, 64);
+    expect(left()).toHaveLength(6);
+    checkpoint.find([{ module: "model.b" }], 6, 64);
+    expect(left()).toEqual(["vision.c.weight", "vision.c.scales", "vision.c.biases"]);
+    expect(checkpoint.unclaimed()[0]).toEqual({ name: "vision.c.weight", bytes: 6 * 8 * 4 });
   });
 });
 

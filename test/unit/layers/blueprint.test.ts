@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { type Blueprint, buildLoaded, buildOnPaper, type Parts, weightKey } from "../../../src/layers/blueprint.ts";
 import type { Builder, Speech, WeightSpec } from "../../../src/layers/builder.ts";
-import type { Cache, MoeLayer, Weight } from "../../../src/ops/ops.ts";
+import type { Cache, History, MoeLayer, Weight } from "../../../src/ops/ops.ts";
 
 const has = () => true;
 const silent: Speech = () => {};
@@ -9,16 +9,19 @@ const spec = (module: string): WeightSpec => ({ names: [{ module }], shape: [2, 
 const build = (m: Builder): Speech => {
   const [first, second] = [m.weight(spec("a")), m.weight(spec("b"))];
   m.cache({ width: 8, window: null });
+  m.history({ width: 6, window: 3 });
+  m.rope(Float32Array.of(1, 0.5), 1.5);
   return (ops) => {
     ops.linear(ops.embed(second), first);
   };
 };
 
 /** Parts that are known by their place alone. */
-const parts = ({ weights, caches, ropes, experts }: Blueprint): Parts => ({
+const parts = ({ weights, caches, ropes, histories, experts }: Blueprint): Parts => ({
   weights: weights.map((each) => ({ key: weightKey(each) }) as unknown as Weight),
   caches: caches.map(() => ({}) as Cache),
   ropes: ropes.map(() => ({}) as Weight),
+  histories: histories.map(() => ({}) as History),
   experts: experts.map(() => ({}) as MoeLayer),
 });
 
@@ -26,6 +29,8 @@ test("on paper a model says what it needs, in order; loaded it has just that", (
   const blueprint = buildOnPaper(build, has);
   expect(blueprint.weights.map(weightKey)).toEqual(["a", "b"]);
   expect(blueprint.caches).toEqual([{ width: 8, window: null }]);
+  expect(blueprint.histories).toEqual([{ width: 6, window: 3 }]);
+  expect(blueprint.ropes).toEqual([{ frequencies: Float32Array.of(1, 0.5), scale: 1.5 }]);
   const said: unknown[] = [];
   const say = buildLoaded(build, has, blueprint, parts(blueprint));
   say({ embed: (w: unknown) => said.push(w), linear: (_: unknown, w: unknown) => said.push(w) } as never);
