@@ -1,7 +1,7 @@
 import { MixtabError } from "../src/base/errors.ts";
-import { type Encoding, type Float, rangeBytes } from "../src/base/matrix.ts";
+import { affineOf, type Encoding, type Float, MXFP4, rangeBytes } from "../src/base/matrix.ts";
 import type { Checkpoint, MatrixSource } from "../src/format/checkpoint.ts";
-import { readClaims } from "../src/format/quantization_config.ts";
+import { readClaims, unsupported } from "../src/format/quantization_config.ts";
 
 /**
  * The types as config.json spells them, in `torch_dtype` or (transformers 5) `dtype`. If it gives
@@ -32,16 +32,13 @@ export function claimedCheckpoint(config: unknown): Checkpoint {
     find([first], rows, columns) {
       const claim = first ? claims(first.module) : false;
       if (!claim) return sourceOf(rows, columns, plain);
-      const { bits, group } = claim;
-      if (claim.mode === "affine" && (bits === 4 || bits === 8) && (group === 32 || group === 64 || group === 128))
-        return sourceOf(rows, columns, { kind: "affine", bits, group, scales: "bf16" });
-      throw new MixtabError(
-        "unsupported-quantization",
-        `config.json claims ${bits} bits in groups of ${group}, mode "${claim.mode}", for ${first?.module}. ` +
-          "mixtab reads MLX's affine 4 and 8 bits in groups of 32, 64 or 128.",
-      );
+      const { bits = 0, group = 0, mode } = claim;
+      const encoding = mode === "mxfp4" ? MXFP4 : mode === "affine" ? affineOf(bits, group, "bf16") : undefined;
+      if (encoding) return sourceOf(rows, columns, encoding);
+      throw unsupported(`config.json claims ${bits} bits in groups of ${group}, mode "${mode}", for ${first?.module}`);
     },
     findPlain: (_, rows, columns) => sourceOf(rows, columns, plain),
+    findColumn: (_, rows) => sourceOf(rows, 1, plain),
     unclaimed: () => [],
   };
 }

@@ -1,11 +1,14 @@
 // y[t] = w[id of token t]. Each lane writes 8 columns.
 override columns: u32;
 override w_bits: u32;
+override w_table: u32;
 override w_group: u32;
 override w_dtype: u32;
 override w_weight: u32;
 override w_scales: u32;
 override w_biases: u32;
+override w_stride: u32;
+override w_first: u32;
 
 @group(1) @binding(0) var<storage, read> w: array<u32>;        // [V, D] encoded
 @group(1) @binding(1) var<storage, read_write> y: array<f32>;  // [T, D]
@@ -19,7 +22,8 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
   if (t >= rows() || column >= columns) { return; }
   var token = step.tokens[t / 4u][t % 4u];
   if (step.sampled != 0u) { token = state.token; }
-  let e = eight(Matrix(w_bits, w_group, w_dtype, w_weight, w_scales, w_biases, columns), token, column);
+  let m = Matrix(w_bits, w_table, w_group, w_dtype, w_weight, w_scales, w_biases, w_stride, w_first, columns);
+  let e = eight(m, token, column);
   for (var i = 0u; i < 4u; i++) {
     if (column + i < columns) { y[t * columns + column + i] = e.low[i]; }
     if (column + i + 4u < columns) { y[t * columns + column + i + 4u] = e.high[i]; }

@@ -1,14 +1,21 @@
-// y[pair] = w2 up[pair] of the pair's expert. Each workgroup computes 32 rows of a tile of up to 32
+// y[pair] = w2 up[pair] + b2 of the pair's expert. Each workgroup computes 32 rows of a tile of up to 32
 // pairs that share an expert; each lane computes 4 rows of 4 pairs. Every sum runs over the columns
 // in order, wherever in its tile a pair lies.
 override columns: u32;  // F
 override height: u32;   // D
 override w2_bits: u32;
+override w2_table: u32;
 override w2_group: u32;
 override w2_dtype: u32;
 override w2_weight: u32;
 override w2_scales: u32;
 override w2_biases: u32;
+override w2_stride: u32;
+override w2_first: u32;
+override b2_dtype: u32;
+override b2_weight: u32;
+override b2_stride: u32;
+override b2_first: u32;
 
 @group(1) @binding(4) var<storage, read> routes: array<u32>;   // see routes.wgsl
 @group(1) @binding(5) var<storage, read> up: array<f32>;       // [T * A, F]
@@ -34,7 +41,11 @@ fn main(
   base = routes[base_at(expert)];
   let count = min(TILE, routes[start_at(expert + 1u)] - begin);
   let first_row = group.x * 32u;
-  let m = Matrix(w2_bits, w2_group, w2_dtype, w2_weight, w2_scales, w2_biases, columns);
+  let m = Matrix(
+    w2_bits, w2_table, w2_group, w2_dtype, w2_weight,
+    w2_scales, w2_biases, w2_stride, w2_first, columns,
+  );
+  let b2 = Bias(b2_dtype, b2_weight, b2_stride, b2_first);
   let busy = lane.y * 4u < count;
   if (index < count) { members[index] = routes[order_at(begin + index)]; }
   workgroupBarrier();
@@ -69,9 +80,11 @@ fn main(
   for (var j = 0u; j < 4u; j++) {
     let p = lane.y * 4u + j;
     if (p >= count) { return; }
+    let four = first_row + lane.x * 4u;
+    let result = biased(sum[j], b2, four);
     for (var i = 0u; i < 4u; i++) {
-      let row = first_row + lane.x * 4u + i;
-      if (row < height) { y[members[p] * height + row] = sum[j][i]; }
+      let row = four + i;
+      if (row < height) { y[members[p] * height + row] = result[i]; }
     }
   }
 }

@@ -1,13 +1,20 @@
-// y[pair] = w2 up[pair] of the pair's expert, for one token. Each workgroup computes 16 rows of one
+// y[pair] = w2 up[pair] + b2 of the pair's expert, for one token. Each workgroup computes 16 rows of one
 // pair, in the way of `linear_one`.
 override columns: u32;  // F
 override height: u32;   // D
 override w2_bits: u32;
+override w2_table: u32;
 override w2_group: u32;
 override w2_dtype: u32;
 override w2_weight: u32;
 override w2_scales: u32;
 override w2_biases: u32;
+override w2_stride: u32;
+override w2_first: u32;
+override b2_dtype: u32;
+override b2_weight: u32;
+override b2_stride: u32;
+override b2_first: u32;
 
 @group(1) @binding(4) var<storage, read> routes: array<u32>;   // see routes.wgsl
 @group(1) @binding(5) var<storage, read> up: array<f32>;       // [A, F]
@@ -28,7 +35,11 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
   if (place == NONE) { return; }
   page = place;
   base = routes[base_at(expert)];
-  let m = Matrix(w2_bits, w2_group, w2_dtype, w2_weight, w2_scales, w2_biases, columns);
+  let m = Matrix(
+    w2_bits, w2_table, w2_group, w2_dtype, w2_weight,
+    w2_scales, w2_biases, w2_stride, w2_first, columns,
+  );
+  let b2 = Bias(b2_dtype, b2_weight, b2_stride, b2_first);
   let first = group.x * 16u + lane.y * 4u;
   var sum = vec4(0.0);
   for (var c = lane.x * 8u; c < columns; c += 128u) {
@@ -46,7 +57,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
     if (lane.x < stride) { partial[at] += partial[at + stride]; }
   }
   if (lane.x > 0u) { return; }
+  let result = biased(partial[at], b2, first);
   for (var i = 0u; i < 4u; i++) {
-    if (first + i < height) { y[p * height + first + i] = partial[at][i]; }
+    if (first + i < height) { y[p * height + first + i] = result[i]; }
   }
 }

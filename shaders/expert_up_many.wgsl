@@ -1,20 +1,34 @@
-// up[pair] = activation(w1 x[t], w3 x[t]) of the pair's expert. Each workgroup computes 32 rows of
+// up[pair] = activation(w1 x[t] + b1, w3 x[t] + b3) of the pair's expert. Each workgroup computes 32 rows of
 // a tile of up to 32 pairs that share an expert; each lane computes 4 rows of 4 pairs. Every sum
 // runs over the columns in order, wherever in its tile a pair lies.
 override columns: u32;  // D
 override height: u32;   // F
 override w1_bits: u32;
+override w1_table: u32;
 override w1_group: u32;
 override w1_dtype: u32;
 override w1_weight: u32;
 override w1_scales: u32;
 override w1_biases: u32;
+override w1_stride: u32;
+override w1_first: u32;
 override w3_bits: u32;
+override w3_table: u32;
 override w3_group: u32;
 override w3_dtype: u32;
 override w3_weight: u32;
 override w3_scales: u32;
 override w3_biases: u32;
+override w3_stride: u32;
+override w3_first: u32;
+override b1_dtype: u32;
+override b1_weight: u32;
+override b1_stride: u32;
+override b1_first: u32;
+override b3_dtype: u32;
+override b3_weight: u32;
+override b3_stride: u32;
+override b3_first: u32;
 
 @group(1) @binding(4) var<storage, read> routes: array<u32>;    // see routes.wgsl
 @group(1) @binding(5) var<storage, read> x: array<f32>;         // [T, D]
@@ -41,8 +55,16 @@ fn main(
   base = routes[base_at(expert)];
   let count = min(TILE, routes[start_at(expert + 1u)] - begin);
   let first_row = group.x * 32u;
-  let w1 = Matrix(w1_bits, w1_group, w1_dtype, w1_weight, w1_scales, w1_biases, columns);
-  let w3 = Matrix(w3_bits, w3_group, w3_dtype, w3_weight, w3_scales, w3_biases, columns);
+  let w1 = Matrix(
+    w1_bits, w1_table, w1_group, w1_dtype, w1_weight,
+    w1_scales, w1_biases, w1_stride, w1_first, columns,
+  );
+  let w3 = Matrix(
+    w3_bits, w3_table, w3_group, w3_dtype, w3_weight,
+    w3_scales, w3_biases, w3_stride, w3_first, columns,
+  );
+  let b1 = Bias(b1_dtype, b1_weight, b1_stride, b1_first);
+  let b3 = Bias(b3_dtype, b3_weight, b3_stride, b3_first);
   let busy = lane.y * 4u < count;
   if (index < count) { members[index] = routes[order_at(begin + index)]; }
   workgroupBarrier();
@@ -93,9 +115,10 @@ fn main(
   for (var j = 0u; j < 4u; j++) {
     let p = lane.y * 4u + j;
     if (p >= count) { return; }
-    let result = activate(gate[j], other[j]);
+    let four = first_row + lane.x * 4u;
+    let result = activate(biased(gate[j], b1, four), biased(other[j], b3, four));
     for (var i = 0u; i < 4u; i++) {
-      let row = first_row + lane.x * 4u + i;
+      let row = four + i;
       if (row < height) { up[members[p] * height + row] = result[i]; }
     }
   }

@@ -1,19 +1,33 @@
-// up[pair] = activation(w1 x, w3 x) of the pair's expert, for one token. Each workgroup computes 16
+// up[pair] = activation(w1 x + b1, w3 x + b3) of the pair's expert, for one token. Each workgroup computes 16
 // rows of w1 and of w3 for one pair, in the way of `linear_one`.
 override columns: u32;  // D
 override height: u32;   // F
 override w1_bits: u32;
+override w1_table: u32;
 override w1_group: u32;
 override w1_dtype: u32;
 override w1_weight: u32;
 override w1_scales: u32;
 override w1_biases: u32;
+override w1_stride: u32;
+override w1_first: u32;
 override w3_bits: u32;
+override w3_table: u32;
 override w3_group: u32;
 override w3_dtype: u32;
 override w3_weight: u32;
 override w3_scales: u32;
 override w3_biases: u32;
+override w3_stride: u32;
+override w3_first: u32;
+override b1_dtype: u32;
+override b1_weight: u32;
+override b1_stride: u32;
+override b1_first: u32;
+override b3_dtype: u32;
+override b3_weight: u32;
+override b3_stride: u32;
+override b3_first: u32;
 
 @group(1) @binding(4) var<storage, read> routes: array<u32>;    // see routes.wgsl
 @group(1) @binding(5) var<storage, read> x: array<f32>;         // [1, D]
@@ -35,8 +49,16 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
   if (place == NONE) { return; }
   page = place;
   base = routes[base_at(expert)];
-  let w1 = Matrix(w1_bits, w1_group, w1_dtype, w1_weight, w1_scales, w1_biases, columns);
-  let w3 = Matrix(w3_bits, w3_group, w3_dtype, w3_weight, w3_scales, w3_biases, columns);
+  let w1 = Matrix(
+    w1_bits, w1_table, w1_group, w1_dtype, w1_weight,
+    w1_scales, w1_biases, w1_stride, w1_first, columns,
+  );
+  let w3 = Matrix(
+    w3_bits, w3_table, w3_group, w3_dtype, w3_weight,
+    w3_scales, w3_biases, w3_stride, w3_first, columns,
+  );
+  let b1 = Bias(b1_dtype, b1_weight, b1_stride, b1_first);
+  let b3 = Bias(b3_dtype, b3_weight, b3_stride, b3_first);
   let first = group.x * 16u + lane.y * 4u;
   var gate = vec4(0.0);
   var other = vec4(0.0);
@@ -61,7 +83,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
     }
   }
   if (lane.x > 0u) { return; }
-  let result = activate(gates[at], ups[at]);
+  let result = activate(biased(gates[at], b1, first), biased(ups[at], b3, first));
   for (var i = 0u; i < 4u; i++) {
     if (first + i < height) { up[pair * height + first + i] = result[i]; }
   }

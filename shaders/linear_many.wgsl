@@ -3,11 +3,14 @@
 override columns: u32;
 override height: u32;
 override w_bits: u32;
+override w_table: u32;
 override w_group: u32;
 override w_dtype: u32;
 override w_weight: u32;
 override w_scales: u32;
 override w_biases: u32;
+override w_stride: u32;
+override w_first: u32;
 
 @group(1) @binding(0) var<storage, read> x: array<f32>;        // [T, D]
 @group(1) @binding(1) var<storage, read> w: array<u32>;        // [out, D] encoded
@@ -29,7 +32,7 @@ fn main(
   let first_token = group.y * 32u;
   let first_row = group.x * 32u;
   if (first_token >= count) { return; }
-  let m = Matrix(w_bits, w_group, w_dtype, w_weight, w_scales, w_biases, columns);
+  let m = Matrix(w_bits, w_table, w_group, w_dtype, w_weight, w_scales, w_biases, w_stride, w_first, columns);
   let busy = first_token + lane.y * 4u < count;
 
   var sum = array<vec4<f32>, 4>();

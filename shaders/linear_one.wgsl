@@ -4,11 +4,14 @@
 override columns: u32;
 override height: u32;
 override w_bits: u32;
+override w_table: u32;
 override w_group: u32;
 override w_dtype: u32;
 override w_weight: u32;
 override w_scales: u32;
 override w_biases: u32;
+override w_stride: u32;
+override w_first: u32;
 
 @group(1) @binding(0) var<storage, read> x: array<f32>;        // [1, D]
 @group(1) @binding(1) var<storage, read> w: array<u32>;        // [out, D] encoded
@@ -26,7 +29,7 @@ fn x_at(i: u32) -> f32 {
 @compute @workgroup_size(16, 4)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) lane: vec3<u32>) {
   if (rows() == 0u) { return; }
-  let m = Matrix(w_bits, w_group, w_dtype, w_weight, w_scales, w_biases, columns);
+  let m = Matrix(w_bits, w_table, w_group, w_dtype, w_weight, w_scales, w_biases, w_stride, w_first, columns);
   let first = group.x * 16u + lane.y * 4u;
   var sum = vec4(0.0);
   for (var c = lane.x * 8u; c < columns; c += 128u) {

@@ -10,6 +10,11 @@ export interface PublishedName {
    */
   readonly bare?: boolean;
   /**
+   * The tensors are `<module>_blocks` and `<module>_scales`, of u8: MXFP4 as gpt-oss is published.
+   * Blocks are [..., rows, columns / 32, 16], scales [..., rows, columns / 32].
+   */
+  readonly blocks?: boolean;
+  /**
    * The tensor is a stack of matrices [E, rows, columns], and this is the index of the matrix in
    * it.
    */
@@ -22,6 +27,16 @@ export interface PublishedName {
   readonly firstRow?: number;
   /** How many rows such a tensor has, where it holds more than two matrices. */
   readonly ofRows?: number;
+  /**
+   * The tensor holds two matrices of `rows` rows each, whose rows alternate, and the matrix's first
+   * is this one. Example: gpt-oss has w1 in the even rows of `gate_up_proj`, w3 in the odd ones.
+   */
+  readonly everySecond?: 0 | 1;
+  /**
+   * The tensor holds columns for rows, so [columns, rows], and `everySecond` counts its columns.
+   * Only floats, without `firstRow`.
+   */
+  readonly transposed?: boolean;
 }
 
 /**

@@ -1,5 +1,6 @@
+import { assert } from "../base/assert.ts";
 import { MixtabError } from "../base/errors.ts";
-import { type ExpertLayout, layExpert } from "../base/matrix.ts";
+import { type ExpertBiases, type ExpertLayout, layExpert, type Matrix } from "../base/matrix.ts";
 import type { Origin } from "../experts/counters.ts";
 import type { Checkpoint, MatrixSource } from "../format/checkpoint.ts";
 import type { ExpertsSpec } from "../layers/builder.ts";
@@ -8,7 +9,7 @@ import type { Source } from "../source/source.ts";
 import type { Store } from "../store/store.ts";
 import type { OnArrival } from "./arrival.ts";
 import type { Connections } from "./connections.ts";
-import { loadedPerPublished, matrixParts, type Part, readParts } from "./parts.ts";
+import { isCopied, joined, loadedPerPublished, matrixParts, type Part, readParts, type Write } from "./parts.ts";
 import type { ProgressMeter } from "./progress.ts";
 import { Window, WindowSize } from "./window.ts";
 
@@ -25,9 +26,9 @@ const SOON_MS = 250;
 /** Of neighbours, before it is known how long they take: this much is soon there on any network. */
 const FIRST_DEMAND_BYTES = 512 * 1024;
 
-/** Where the three matrices of an expert are published, and the record they become. */
+/** Where the parts of an expert are published, and the record they become. */
 interface ExpertModule {
-  readonly sources: readonly MatrixSource[]; // w1, w3, w2
+  readonly sources: readonly MatrixSource[]; // in the order of `partsOf`
   readonly layout: ExpertLayout;
 }
 
@@ -306,9 +307,8 @@ export class ExpertLibrary {
 
   private parts(id: number, record: Uint8Array<ArrayBuffer>): Part[] {
     const { sources, layout } = this.modules[id]!;
-    return [layout.w1, layout.w3, layout.w2].flatMap((matrix, index) =>
-      matrixParts(sources[index]!, matrix, (offset, bytes) => record.set(bytes, offset)),
-    );
+    const write: Write = (offset, bytes) => record.set(bytes, offset);
+    return joined(partsOf(layout).flatMap((matrix, index) => matrixParts(sources[index]!, matrix, write)));
   }
 
   private async keep(id: number, record: Uint8Array<ArrayBuffer>): Promise<void> {
@@ -335,13 +335,15 @@ export class ExpertLibrary {
 function expertModules(spec: ExpertsSpec, layer: number, checkpoint: Checkpoint, onArrival: OnArrival): ExpertModule[] {
   const { width, hidden } = spec;
   const modules = Array.from({ length: spec.experts }, (_, expert): ExpertModule => {
-    const sources = [
-      checkpoint.find(spec.names(expert, "w1"), hidden, width),
-      checkpoint.find(spec.names(expert, "w3"), hidden, width),
-      checkpoint.find(spec.names(expert, "w2"), width, hidden),
-    ] as const;
-    const [w1, w3, w2] = sources.map((source) => onArrival(source, { role: "expert" }));
-    return { sources, layout: layExpert(width, hidden, w1!, w3!, w2!) };
+    const w1 = checkpoint.find(spec.names(expert, "w1"), hidden, width);
+    const w3 = checkpoint.find(spec.names(expert, "w3"), hidden, width);
+    const w2 = checkpoint.find(spec.names(expert, "w2"), width, hidden);
+    const biases = biasSources(spec, expert, checkpoint);
+    const stored = (source: MatrixSource) => onArrival(source, { role: "expert" });
+    const alternate = w1.everySecond !== undefined && isCopied(w1, stored(w1));
+    const extras = { alternate, biases: biases && biasesOf(biases) };
+    const layout = layExpert(width, hidden, stored(w1), stored(w3), stored(w2), extras);
+    return { sources: [w1, w3, w2, ...(biases ?? [])], layout };
   });
   const same = JSON.stringify(modules[0]!.layout);
   const odd = modules.findIndex(({ layout }) => JSON.stringify(layout) !== same);
@@ -351,3 +353,33 @@ function expertModules(spec: ExpertsSpec, layer: number, checkpoint: Checkpoint,
     `Expert ${odd} of layer ${layer} is stored in another type than expert 0. mixtab takes experts of a layer in one type.`,
   );
 }
+
+type BiasSources = readonly [b1: MatrixSource, b3: MatrixSource, b2: MatrixSource];
+
+function biasSources(
+  { biases, width, hidden }: ExpertsSpec,
+  expert: number,
+  checkpoint: Checkpoint,
+): BiasSources | null {
+  if (!biases) return null;
+  return [
+    checkpoint.findColumn(biases(expert, "w1"), hidden),
+    checkpoint.findColumn(biases(expert, "w3"), hidden),
+    checkpoint.findColumn(biases(expert, "w2"), width),
+  ];
+}
+
+/** How the biases of an expert are stored: as they are published. */
+function biasesOf([b1, b3, b2]: BiasSources): ExpertBiases {
+  const plain = ({ encoding }: MatrixSource) => {
+    assert(encoding.kind === "plain", "a bias is plain");
+    return encoding;
+  };
+  return { b1: plain(b1), b3: plain(b3), b2: plain(b2), alternate: b1.everySecond !== undefined };
+}
+
+/** The parts of a record, in their order. */
+const partsOf = ({ w1, w3, w2, biases }: ExpertLayout): Matrix[] => [
+  ...[w1, w3, w2],
+  ...(biases ? [biases.b1, biases.b3, biases.b2] : []),
+];

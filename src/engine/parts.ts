@@ -1,8 +1,16 @@
 import { assert } from "../base/assert.ts";
-import { type Affine, FLOAT_BYTES, type Float, type Matrix, rangeBytes, sameEncoding } from "../base/matrix.ts";
+import {
+  type Affine,
+  type Encoding,
+  FLOAT_BYTES,
+  type Float,
+  type Matrix,
+  rangeBytes,
+  sameEncoding,
+} from "../base/matrix.ts";
 import { release } from "../base/release.ts";
 import type { FileRange, MatrixSource } from "../format/checkpoint.ts";
-import { decodeFloats } from "../format/floats.ts";
+import { decodeFloats, encodeFloats } from "../format/floats.ts";
 import { quantizeRows } from "../format/quantize.ts";
 import type { Source } from "../source/source.ts";
 import type { Connections, Purpose } from "./connections.ts";
@@ -23,33 +31,102 @@ const GAP_BYTES = 64;
 /** A request is not extended beyond this. */
 const REQUEST_BYTES = 8 * 1024 * 1024;
 
+/** Whether a matrix is stored in this encoding as it is published, byte for byte. */
+export const isCopied = ({ encoding, transposed }: MatrixSource, stored: Encoding): boolean =>
+  !transposed && sameEncoding(encoding, stored);
+
 /**
- * What to read, and how it becomes `target`: copied as published, widened, or quantised row by row
- * as it arrives.
+ * What to read, and how it becomes `target`: copied as published; or widened, transposed, or
+ * quantised row by row as it arrives. Nothing if `target` lies in the ranges of another matrix,
+ * which brings them.
  */
 export function matrixParts(source: MatrixSource, target: Matrix, write: Write, plus = 0): Part[] {
   const { encoding } = source;
-  if (sameEncoding(encoding, target.encoding) && plus === 0) {
+  if (isCopied(source, target.encoding) && plus === 0) {
+    assert(target.stride === strideOf(source), "rows lie as published");
+    if (target.first > 0) return [];
     const parts = [copy(source.weight, target.weight, write)];
     if (source.scales) parts.push(copy(source.scales, target.scales, write));
     if (source.biases) parts.push(copy(source.biases, target.biases, write));
     return parts;
   }
-  assert(encoding.kind === "plain", "only plain floats are converted on arrival");
-  return [{ range: source.weight, accept: inRows(source, encoding.dtype, convert(target, write, plus)) }];
+  assert(encoding.kind === "plain" && target.stride === 1, "only plain floats are converted on arrival");
+  const { dtype } = encoding;
+  const take = arrange(source, convert(target, dtype, write, plus));
+  return [{ range: source.weight, accept: inRows(publishedShape(source), dtype, take) }];
 }
 
-/** Rows of floats, as bytes of the target. */
-function convert({ encoding, ...target }: Matrix, write: Write, plus: number): TakeRows {
+/** Parts of the same range become one, so that it is read once. */
+export function joined(parts: readonly Part[]): Part[] {
+  const known = new Map<string, Part>();
+  for (const part of parts) {
+    const { file, begin, end } = part.range;
+    const key = `${begin} ${end} ${file}`;
+    const other = known.get(key);
+    const accept: Part["accept"] = (bytes) => {
+      other?.accept(bytes);
+      part.accept(bytes);
+    };
+    known.set(key, other ? { range: part.range, accept } : part);
+  }
+  return [...known.values()];
+}
+
+/** Rows of floats of type `published`, as bytes of the target. */
+function convert({ encoding, ...target }: Matrix, published: Float, write: Write, plus: number): TakeRows {
+  assert(encoding.kind !== "codebook", "no matrix is quantised to a codebook on arrival");
   switch (encoding.kind) {
     case "plain":
-      assert(encoding.dtype === "f32", "floats are only widened");
-      return widen(target, write, plus);
+      assert(encoding.dtype === "f32" || encoding.dtype === published, "floats are only widened");
+      return store(target, encoding.dtype, write, plus);
     case "affine":
       return quantise(target, encoding, write);
     default:
       return encoding satisfies never;
   }
+}
+
+const strideOf = ({ everySecond }: MatrixSource): number => (everySecond === undefined ? 1 : 2);
+
+/** The rows and columns of what a source's range holds. */
+function publishedShape(source: MatrixSource): Shape {
+  const { columns, transposed } = source;
+  const rows = source.rows * strideOf(source);
+  return transposed ? { rows: columns, columns: rows } : { rows, columns };
+}
+
+/** Takes rows as they are published, and hands on the matrix's own. */
+function arrange(source: MatrixSource, take: TakeRows): TakeRows {
+  const { columns, everySecond, transposed } = source;
+  if (transposed) return transpose(source, take);
+  if (everySecond === undefined) return take;
+  return (values, firstRow) => {
+    const rows = values.length / columns;
+    const skipped = Math.abs((firstRow % 2) - everySecond);
+    const own = new Float32Array(Math.ceil((rows - skipped) / 2) * columns);
+    for (let row = skipped; row < rows; row += 2)
+      own.set(values.subarray(row * columns, (row + 1) * columns), ((row - skipped) / 2) * columns);
+    if (own.length > 0) take(own, (firstRow + skipped - everySecond) / 2);
+  };
+}
+
+/** Takes the rows of the transposed matrix, and hands the matrix on when all have come. */
+function transpose(source: MatrixSource, take: TakeRows): TakeRows {
+  const { rows, columns, everySecond = 0 } = source;
+  const stride = strideOf(source);
+  let matrix: Float32Array<ArrayBuffer> | undefined;
+  return (values, firstColumn) => {
+    matrix ??= new Float32Array(rows * columns);
+    const published = rows * stride;
+    const count = values.length / published;
+    for (let row = 0; row < rows; row++)
+      for (let i = 0; i < count; i++)
+        matrix[row * columns + firstColumn + i] = values[i * published + everySecond + row * stride]!;
+    if (firstColumn + count < columns) return;
+    take(matrix, 0);
+    release(new Uint8Array(matrix.buffer));
+    matrix = undefined;
+  };
 }
 
 const copy = (range: FileRange, offset: number, write: Write): Part => {
@@ -63,13 +140,15 @@ const copy = (range: FileRange, offset: number, write: Write): Part => {
   };
 };
 
+type Shape = Pick<Matrix, "rows" | "columns">;
+
 type TakeRows = (values: Float32Array<ArrayBuffer>, firstRow: number) => void;
 
 /** Rows are decoded together up to this much, at least one. */
 const BLOCK_BYTES = 256 * 1024;
 
 /** Gathers pieces into blocks of whole rows and decodes them, always into the same memory. */
-function inRows({ rows, columns }: MatrixSource, dtype: Float, take: TakeRows): Part["accept"] {
+function inRows({ rows, columns }: Shape, dtype: Float, take: TakeRows): Part["accept"] {
   const rowBytes = columns * FLOAT_BYTES[dtype];
   const blockRows = Math.min(rows, Math.max(1, Math.floor(BLOCK_BYTES / rowBytes)));
   let block: Uint8Array<ArrayBuffer> | undefined;
@@ -98,11 +177,11 @@ function inRows({ rows, columns }: MatrixSource, dtype: Float, take: TakeRows): 
 
 type LaidOut = Omit<Matrix, "encoding">;
 
-const widen =
-  ({ weight, columns }: LaidOut, write: Write, plus: number): TakeRows =>
+const store =
+  ({ weight, columns }: LaidOut, dtype: Float, write: Write, plus: number): TakeRows =>
   (values, firstRow) => {
     for (let i = 0; i < values.length; i++) values[i]! += plus;
-    write(weight + firstRow * columns * 4, new Uint8Array(values.buffer, values.byteOffset, values.byteLength));
+    write(weight + firstRow * columns * FLOAT_BYTES[dtype], encodeFloats(dtype, values));
   };
 
 function quantise({ columns, ...at }: LaidOut, encoding: Affine, write: Write): TakeRows {

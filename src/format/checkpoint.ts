@@ -1,8 +1,9 @@
+import { assert } from "../base/assert.ts";
 import { MixtabError } from "../base/errors.ts";
-import { type Affine, type Encoding, FLOAT_BYTES, type Float } from "../base/matrix.ts";
+import { type Affine, affineOf, type Encoding, FLOAT_BYTES, type Float, MXFP4 } from "../base/matrix.ts";
 import { type PublishedName, textName } from "../base/published_name.ts";
 import { excerpt } from "../base/quote.ts";
-import { type Claims, readClaims, unsupported } from "./quantization_config.ts";
+import { type Claim, readClaims, unsupported } from "./quantization_config.ts";
 import type { TensorEntry } from "./safetensors.ts";
 
 /** Bytes [begin, end) of a file, counted from its beginning. */
@@ -21,9 +22,12 @@ export interface MatrixSource {
   readonly columns: number;
   readonly encoding: Encoding;
   readonly weight: FileRange;
-  /** Only affine matrices have `scales` and `biases`. */
+  /** Only quantised matrices have scales, and only affine ones biases. */
   readonly scales?: FileRange;
   readonly biases?: FileRange;
+  /** As in {@link PublishedName}; the ranges then hold the rows of both matrices. */
+  readonly everySecond?: 0 | 1;
+  readonly transposed?: boolean;
 }
 
 /** The tensors of a model's files, found by module name. */
@@ -41,6 +45,11 @@ export interface Checkpoint {
    * dimensions of 1 do not count. Errors as in `find`.
    */
   findPlain(candidates: readonly PublishedName[], rows: number, columns: number): MatrixSource;
+  /**
+   * The first of `candidates` whose tensor is there: plain numbers [rows], as a matrix of one
+   * column. They may be in a stack. Errors as in `find`.
+   */
+  findColumn(candidates: readonly PublishedName[], rows: number): MatrixSource;
   /** The tensors that nothing has been found in so far, by their published names. */
   unclaimed(): readonly Unclaimed[];
 }
@@ -77,23 +86,29 @@ export function openCheckpoint(
     if (tensor) claimed.add(tensor);
     return tensor;
   };
-  const named = ({ module, bare }: PublishedName) => claim(bare ? module : `${module}.weight`);
+  const first = (candidates: readonly PublishedName[]) => {
+    for (const name of candidates) {
+      const tensor = claim(tensorOf(name));
+      if (tensor) return { name, tensor };
+    }
+    throw missing(candidates.map(tensorOf), tensors.keys());
+  };
 
   return {
-    has: (module) => tensors.has(`${module}.weight`) || tensors.has(module),
+    has: (module) => [`${module}.weight`, module, `${module}_blocks`].some((name) => tensors.has(name)),
 
     find(candidates, rows, columns) {
-      for (const name of candidates) {
-        const weight = named(name);
-        if (!weight) continue;
-        const scales = name.bare ? undefined : claim(`${name.module}.scales`);
-        if (!scales) return plain(weight, name, rows, columns);
-        return affine(weight, scales, claim(`${name.module}.biases`), name, rows, columns, claims);
-      }
-      throw missing(
-        candidates.map(({ module, bare }) => (bare ? module : `${module}.weight`)),
-        tensors.keys(),
-      );
+      const { name, tensor } = first(candidates);
+      const { module, bare, blocks } = name;
+      const scales = bare ? undefined : claim(blocks ? `${module}_scales` : `${module}.scales`);
+      if (blocks && !scales) throw missing([`${module}_scales`], tensors.keys());
+      if (!scales) return plain(tensor, name, [rows, columns]);
+      assert(!name.transposed, "only floats are transposed");
+      const biases = claim(`${module}.biases`);
+      const said = claims(module);
+      if (said === false) throw unsupported(`config.json says that ${module} is not quantised, and it has scales`);
+      const quantised = { weight: tensor, scales, name, rows, columns, claim: said };
+      return !biases && scales.dtype === "U8" ? mxfp4(quantised) : affine(quantised, biases);
     },
 
     findPlain(candidates, rows, columns) {
@@ -108,6 +123,11 @@ export function openCheckpoint(
       return { rows, columns, encoding: { kind: "plain", dtype: floatOf(tensor) }, weight: { file, begin, end } };
     },
 
+    findColumn(candidates, rows) {
+      const { name, tensor } = first(candidates);
+      return plain(tensor, name, [rows]);
+    },
+
     unclaimed: () =>
       [...tensors.values()]
         .filter((tensor) => !claimed.has(tensor))
@@ -115,36 +135,65 @@ export function openCheckpoint(
   };
 }
 
-function plain(weight: PublishedTensor, name: PublishedName, rows: number, columns: number): MatrixSource {
-  const dtype = floatOf(weight);
-  checkShape(weight, name, rows, columns);
-  const range = rowsOf(weight, name, rows, columns * FLOAT_BYTES[dtype]);
-  return { rows, columns, encoding: { kind: "plain", dtype }, weight: range };
+/** The tensor of a name that holds weights. */
+function tensorOf({ module, bare, blocks }: PublishedName): string {
+  if (blocks) return `${module}_blocks`;
+  return bare ? module : `${module}.weight`;
 }
 
-function affine(
-  weight: PublishedTensor,
-  scales: PublishedTensor,
-  biases: PublishedTensor | undefined,
-  name: PublishedName,
-  rows: number,
-  columns: number,
-  claims: Claims,
-): MatrixSource {
+/** The tensors of a quantised matrix [rows, columns], and what config.json claims about it. */
+interface Quantised {
+  readonly weight: PublishedTensor;
+  readonly scales: PublishedTensor;
+  readonly name: PublishedName;
+  readonly rows: number;
+  readonly columns: number;
+  readonly claim: Claim | undefined;
+}
+
+function plain(tensor: PublishedTensor, name: PublishedName, shape: readonly [number, number?]): MatrixSource {
+  const [rows, columns = 1] = shape;
+  const dtype = floatOf(tensor);
+  const wanted = [heightOf(name, rows), ...shape.slice(1)] as number[];
+  checkShape(tensor, name, name.transposed ? wanted.reverse() : wanted);
+  const weight = rowsOf(tensor, name, rows, columns * FLOAT_BYTES[dtype]);
+  return { rows, columns, encoding: { kind: "plain", dtype }, weight, ...orderOf(name) };
+}
+
+function affine(matrix: Quantised, biases: PublishedTensor | undefined): MatrixSource {
+  const { weight, scales, name, rows, columns } = matrix;
   if (!biases) throw unsupported(`${name.module} has scales and no biases`);
-  const encoding = affineEncoding(weight, scales, biases, name.module, columns, claims);
+  const encoding = affineEncoding(matrix, biases);
   const groups = columns / encoding.group;
-  checkShape(weight, name, rows, (columns * encoding.bits) / 32);
-  checkShape(scales, name, rows, groups);
-  checkShape(biases, name, rows, groups);
+  const height = heightOf(name, rows);
+  checkShape(weight, name, [height, (columns * encoding.bits) / 32]);
+  checkShape(scales, name, [height, groups]);
+  checkShape(biases, name, [height, groups]);
   const groupBytes = groups * FLOAT_BYTES[encoding.scales];
   return {
-    rows,
-    columns,
-    encoding,
+    ...{ rows, columns, encoding, ...orderOf(name) },
     weight: rowsOf(weight, name, rows, (columns * encoding.bits) / 8),
     scales: rowsOf(scales, name, rows, groupBytes),
     biases: rowsOf(biases, name, rows, groupBytes),
+  };
+}
+
+/** Bytes of the fp4 numbers of a group of MXFP4. */
+const BLOCK_BYTES = 16;
+
+function mxfp4({ weight, scales, name, rows, columns, claim }: Quantised): MatrixSource {
+  const { module, blocks } = name;
+  if (claim && claim.mode !== "mxfp4") throw unsupported(`${module} is quantised in mode "${excerpt(claim.mode)}"`);
+  const groups = columns / MXFP4.group;
+  if (!Number.isInteger(groups) || scales.dtype !== "U8" || weight.dtype !== (blocks ? "U8" : "U32"))
+    throw unsupported(`${module} has ${columns} columns of ${weight.dtype} with ${scales.dtype} scales and no biases`);
+  const height = heightOf(name, rows);
+  checkShape(weight, name, blocks ? [height, groups, BLOCK_BYTES] : [height, (groups * BLOCK_BYTES) / 4]);
+  checkShape(scales, name, [height, groups]);
+  return {
+    ...{ rows, columns, encoding: MXFP4, ...orderOf(name) },
+    weight: rowsOf(weight, name, rows, groups * BLOCK_BYTES),
+    scales: rowsOf(scales, name, rows, groups),
   };
 }
 
@@ -152,16 +201,8 @@ function affine(
  * Finds bits and group from the shapes of `weight` and `scales`, for rows of `columns` weights.
  * Errors: unsupported-quantization, also if config.json says otherwise.
  */
-function affineEncoding(
-  weight: PublishedTensor,
-  scales: PublishedTensor,
-  biases: PublishedTensor,
-  module: string,
-  columns: number,
-  claims: Claims,
-): Affine {
-  const claim = claims(module);
-  if (claim === false) throw unsupported(`config.json says that ${module} is not quantised, and it has scales`);
+function affineEncoding({ weight, scales, name, columns, claim }: Quantised, biases: PublishedTensor): Affine {
+  const { module } = name;
   if (claim && claim.mode !== "affine") throw unsupported(`${module} is quantised in mode "${excerpt(claim.mode)}"`);
   const words = weight.shape.at(-1) ?? 0;
   const groups = scales.shape.at(-1) ?? 0;
@@ -176,38 +217,42 @@ function affineEncoding(
   const group = columns / groups;
   const dtype = FLOATS[scales.dtype];
   const here = `${module} has ${bits} bits in groups of ${group} with ${scales.dtype} scales and ${biases.dtype} biases`;
-  if (weight.dtype !== "U32" || !dtype || biases.dtype !== scales.dtype) throw unsupported(here);
-  if ((bits !== 4 && bits !== 8) || (group !== 32 && group !== 64 && group !== 128)) throw unsupported(here);
+  const encoding = dtype && affineOf(bits, group, dtype);
+  if (weight.dtype !== "U32" || biases.dtype !== scales.dtype || !encoding) throw unsupported(here);
   if (claim && ((claim.bits ?? bits) !== bits || (claim.group ?? group) !== group))
     throw unsupported(
       `${here} by its shapes, and config.json says ${claim.bits ?? bits} bits in groups of ${claim.group ?? group}`,
     );
-  return { kind: "affine", bits, group, scales: dtype };
+  return encoding;
 }
+
+/** The rows of a tensor that holds the matrix, and perhaps another beside it. */
+const heightOf = ({ firstRow, everySecond, ofRows }: PublishedName, rows: number): number =>
+  firstRow === undefined && everySecond === undefined ? rows : (ofRows ?? 2 * rows);
+
+/** How the rows of a matrix lie in its ranges, where not one after the other. */
+const orderOf = ({ everySecond, transposed }: PublishedName): Pick<MatrixSource, "everySecond" | "transposed"> => ({
+  ...(everySecond === undefined ? {} : { everySecond }),
+  ...(transposed ? { transposed } : {}),
+});
 
 /**
- * Throws unless the tensor has the shape [rows, width], or the height of its name if that has
- * `firstRow`. If the name has `stack`, a leading dimension larger than `stack` must stand before
- * that.
+ * Throws unless the tensor has the shape `wanted`. If the name has `stack`, a leading dimension
+ * larger than `stack` must stand before that.
  */
-function checkShape(tensor: PublishedTensor, name: PublishedName, rows: number, width: number): void {
-  const { stack, firstRow, ofRows = 2 * rows } = name;
-  const height = firstRow === undefined ? rows : ofRows;
+function checkShape(tensor: PublishedTensor, { stack }: PublishedName, wanted: readonly number[]): void {
   const { shape } = tensor;
-  const front = shape.slice(0, -2);
-  const fits = shape.at(-2) === height && shape.at(-1) === width && front.length === (stack === undefined ? 0 : 1);
-  if (!fits || (stack !== undefined && stack >= front[0]!))
-    throw wrongShape(tensor, [...(stack === undefined ? [] : [`more than ${stack}`]), height, width]);
+  const front = shape.slice(0, -wanted.length);
+  const fits = wanted.every((size, i) => shape.at(i - wanted.length) === size);
+  if (!fits || front.length !== (stack === undefined ? 0 : 1) || (stack !== undefined && stack >= front[0]!))
+    throw wrongShape(tensor, [...(stack === undefined ? [] : [`more than ${stack}`]), ...wanted]);
 }
 
-function rowsOf(
-  tensor: PublishedTensor,
-  { stack = 0, firstRow = 0 }: PublishedName,
-  rows: number,
-  rowBytes: number,
-): FileRange {
-  const begin = tensor.begin + (stack * tensor.shape.at(-2)! + firstRow) * rowBytes;
-  return { file: tensor.file, begin, end: begin + rows * rowBytes };
+function rowsOf(tensor: PublishedTensor, name: PublishedName, rows: number, rowBytes: number): FileRange {
+  const { stack = 0, firstRow = 0, everySecond } = name;
+  const height = heightOf(name, rows);
+  const begin = tensor.begin + (stack * height + firstRow) * rowBytes;
+  return { file: tensor.file, begin, end: begin + (everySecond === undefined ? rows : height) * rowBytes };
 }
 
 function floatOf({ name, dtype }: PublishedTensor): Float {

@@ -1,4 +1,5 @@
 import { MixtabError } from "../base/errors.ts";
+import { AFFINE_BITS, GROUPS, MXFP4 } from "../base/matrix.ts";
 import { textName } from "../base/published_name.ts";
 import { quote } from "../base/quote.ts";
 
@@ -18,15 +19,16 @@ export type Claims = (module: string) => Claim | false | undefined;
 /**
  * Reads `quantization` (the key of MLX, which newer files repeat as `quantization_config`). It
  * gives group_size, bits and mode for all modules. An entry whose key is a module's path overrides
- * them for that module: with an object, or with false if the module is not quantised. Errors:
- * unsupported-quantization for the methods of other libraries (GPTQ, AWQ, fp8, bitsandbytes, mxfp4,
- * ...).
+ * them for that module: with an object, or with false if the module is not quantised. Also reads
+ * gpt-oss's `quantization_config`, whose quant_method is mxfp4. Errors: unsupported-quantization for
+ * the methods of other libraries (GPTQ, AWQ, fp8, bitsandbytes, ...).
  */
 export function readClaims(config: unknown): Claims {
   const { quantization, quantization_config: copy } = isObject(config) ? config : {};
   const settings = quantization ?? copy;
   if (settings === undefined || settings === null) return () => undefined;
   if (!isObject(settings)) throw unsupported("the quantization of config.json is not an object");
+  if (settings.quant_method === "mxfp4") return mxfp4Claims(settings);
   if (settings.quant_method !== undefined && settings.quant_method !== null)
     throw unsupported(`config.json names quant_method ${quote(settings.quant_method)}`);
   const general = readClaim(settings);
@@ -36,6 +38,18 @@ export function readClaims(config: unknown): Claims {
     if (override === false) return false;
     return isObject(override) ? readClaim(override) : general;
   };
+}
+
+/**
+ * What transformers writes for MXFP4: all is quantised but for the modules that
+ * `modules_to_not_convert` names, and what they contain. A `*` in a name is any text.
+ */
+function mxfp4Claims({ modules_to_not_convert: excepted }: Record<string, unknown>): Claims {
+  const names = (Array.isArray(excepted) ? excepted : []).filter((name) => typeof name === "string");
+  const literal = (text: string) => text.replace(/[^\w]/g, "\\$&");
+  const patterns = names.map((name) => new RegExp(`^${name.split("*").map(literal).join(".*")}(\\.|$)`));
+  const claim: Claim = { bits: 4, group: MXFP4.group, mode: "mxfp4" };
+  return (module) => (patterns.some((pattern) => pattern.test(module)) ? false : claim);
 }
 
 /** An override without `mode` is affine, whatever mode is given for all modules, as in MLX. */
@@ -51,10 +65,14 @@ function readClaim({ bits, group_size: group, mode }: Record<string, unknown>): 
 export function unsupported(what: string): MixtabError {
   return new MixtabError(
     "unsupported-quantization",
-    `Unsupported quantisation: ${what}. mixtab reads MLX's affine 4 and 8 bits in groups of 32, 64 or 128 with f16, bf16 or f32 ` +
-      "scales, and plain f32, f16 and bf16 weights. Choose such a copy of the model, mlx-community/*-4bit for example.",
+    `Unsupported quantisation: ${what}. mixtab reads MLX's affine ${anyOf(AFFINE_BITS)} bits in groups of ${anyOf(GROUPS)} ` +
+      "with f16, bf16 or f32 scales, MXFP4, and plain f32, f16 and bf16 weights. Choose such a copy of the model, " +
+      "mlx-community/*-4bit for example.",
   );
 }
+
+/** "2, 3 or 4". */
+const anyOf = (numbers: readonly number[]): string => `${numbers.slice(0, -1).join(", ")} or ${numbers.at(-1)}`;
 
 function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null && !Array.isArray(value);

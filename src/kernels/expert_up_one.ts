@@ -1,4 +1,5 @@
 import activation from "../../shaders/activation.wgsl?raw";
+import bias from "../../shaders/bias.wgsl?raw";
 import decode from "../../shaders/decode.wgsl?raw";
 import source from "../../shaders/expert_up_one.wgsl?raw";
 import pages from "../../shaders/pages.wgsl?raw";
@@ -6,11 +7,12 @@ import prelude from "../../shaders/prelude.wgsl?raw";
 import routes from "../../shaders/routes.wgsl?raw";
 import { defineKernel } from "../gpu/kernel.ts";
 import { ACTIVATION_CONSTANTS } from "./activation.ts";
+import { biasConstants } from "./bias.ts";
 import { matrixConstants } from "./decode.ts";
 
 export const expertUpOne = defineKernel({
   name: "expert_up_one",
-  source: [prelude, decode, activation, routes, pages, source],
+  source: [prelude, decode, activation, routes, pages, bias, source],
   bindings: {
     page_0: "read",
     page_1: "read",
@@ -27,5 +29,7 @@ export const expertUpOne = defineKernel({
     ...ACTIVATION_CONSTANTS,
     ...matrixConstants("w1"),
     ...matrixConstants("w3"),
+    ...biasConstants("b1"),
+    ...biasConstants("b3"),
   },
 });

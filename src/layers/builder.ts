@@ -45,7 +45,13 @@ export interface HistorySpec {
   readonly window: number;
 }
 
-/** The routed experts of one layer: each w2(activation(w1 x) * w3 x); w1, w3 [F, D], w2 [D, F]. */
+/** A matrix of an expert. */
+export type ExpertPart = "w1" | "w2" | "w3";
+
+/**
+ * The routed experts of one layer: each w2 activation(w1 x + b1, w3 x + b3) + b2; w1, w3 [F, D], w2
+ * [D, F].
+ */
 export interface ExpertsSpec {
   /** E. */
   readonly experts: number;
@@ -56,7 +62,9 @@ export interface ExpertsSpec {
   /** F. */
   readonly hidden: number;
   readonly activation: Activation;
-  names(expert: number, part: "w1" | "w2" | "w3"): readonly PublishedName[];
+  names(expert: number, part: ExpertPart): readonly PublishedName[];
+  /** The names of the bias that belongs to a matrix; absent: experts have none. */
+  biases?(expert: number, part: ExpertPart): readonly PublishedName[];
 }
 
 /** Gives a model its parts. A model never looks inside them. */

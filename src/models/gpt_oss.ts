@@ -2,6 +2,7 @@ import { biased, linear, routerOf8Bits, vector } from "../layers/linear.ts";
 import { mixture, SOFTMAX } from "../layers/mixture.ts";
 import { rmsNorm } from "../layers/norm.ts";
 import type { Architecture } from "./architecture.ts";
+import { alternatingBiases, alternatingExperts } from "./expert_names.ts";
 import { plain, readShape, selfAttention, transformer } from "./transformer.ts";
 
 /** The rope of the published models, for a config.json that has none. */
@@ -57,12 +58,8 @@ export const gptOss: Architecture = {
               width: D,
               hidden: F,
               activation: { kind: "clampedSwiglu", alpha, limit },
-              names: (expert, part) => [
-                {
-                  module: `${p}.mlp.experts.${{ w1: "gate_proj", w2: "down_proj", w3: "up_proj" }[part]}`,
-                  stack: expert,
-                },
-              ],
+              names: alternatingExperts(`${p}.mlp.experts`),
+              biases: alternatingBiases(`${p}.mlp.experts`),
             }),
           ),
         })),

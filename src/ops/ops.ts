@@ -242,8 +242,8 @@ export interface Ops {
   route(logits: Tensor, top: number, rule: RoutingRule): Routes;
   /**
    * y[t] = Σ_r weight[t, r] * expert[t, r](x[t]) in rank order, where
-   * expert(x) = w2 activation(w1 x, w3 x). If an expert is not resident, the step stalls here:
-   * see {@link Report}.
+   * expert(x) = w2 activation(w1 x + b1, w3 x + b3) + b2; the biases only where a record has them.
+   * If an expert is not resident, the step stalls here: see {@link Report}.
    */
   experts(x: Tensor, routes: Routes, layer: MoeLayer): Tensor;
   /**

@@ -5,7 +5,7 @@ import { differences } from "../support/compare.ts";
 import { OP_TABLE, runCase } from "../support/op_table.ts";
 
 /** Parts that other shaders are made of. */
-const PARTS = ["prelude", "activation", "decode", "routes", "pages", "weigh"];
+const PARTS = ["prelude", "activation", "bias", "decode", "routes", "pages", "weigh"];
 const SHADERS = Object.keys(import.meta.glob("../../shaders/*.wgsl")).map((path) => path.match(/(\w+)\.wgsl$/)![1]!);
 
 let gpu: GpuSpeaker;

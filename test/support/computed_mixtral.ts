@@ -1,9 +1,12 @@
 import { assert } from "../../src/base/assert.ts";
-import { ALIGNMENT_BYTES, type Encoding, type Float } from "../../src/base/matrix.ts";
+import { type Affine, ALIGNMENT_BYTES, type Float, type Plain } from "../../src/base/matrix.ts";
 import { type ComputedTensor, type Slice, wordCount } from "./computed_source.ts";
 import { type Geometry, type Mask, norms, numbersOf, RAW } from "./synthetic_model.ts";
 
 /** All in which one Mixtral differs from another. */
+/** How its matrices may be stored. */
+type Stored = Plain | Affine;
+
 export interface MixtralShape extends Geometry {
   readonly heads: number;
   readonly keyValueHeads: number;
@@ -11,7 +14,7 @@ export interface MixtralShape extends Geometry {
   readonly vocabulary: number;
   readonly window: number | null;
   /** How matrices are stored. w1, w2 and w3 of the experts may differ. */
-  readonly encodings: Readonly<Record<"embedding" | "attention" | "router" | "w1" | "w2" | "w3" | "head", Encoding>>;
+  readonly encodings: Readonly<Record<"embedding" | "attention" | "router" | "w1" | "w2" | "w3" | "head", Stored>>;
   readonly norms: Float;
   /**
    * Whether a layer's experts are published as a stack, as MLX does, or one by one, as Mistral
@@ -32,7 +35,7 @@ export interface ComputedMixtral {
 }
 
 /** The same encoding for every matrix. */
-export const everywhere = (encoding: Encoding): MixtralShape["encodings"] => ({
+export const everywhere = (encoding: Stored): MixtralShape["encodings"] => ({
   embedding: encoding,
   attention: encoding,
   router: encoding,
@@ -62,7 +65,7 @@ const STACKS = { w1: "gate_proj", w2: "down_proj", w3: "up_proj" } as const;
 export function computedMixtral(shape: MixtralShape): ComputedMixtral {
   const { layers, experts, top, width, hidden, heads, keyValueHeads, headWidth, vocabulary, encodings } = shape;
   const tensors: ComputedTensor[] = [];
-  const modules: { readonly module: string; readonly encoding: Encoding }[] = [];
+  const modules: { readonly module: string; readonly encoding: Stored }[] = [];
   const add = (name: string, dtype: ComputedTensor["dtype"], dimensions: readonly number[], mask: Mask) => {
     tensors.push({ name, dtype, shape: dimensions, stream: { seed: SEED, stream: tensors.length }, mask });
   };
@@ -71,7 +74,7 @@ export function computedMixtral(shape: MixtralShape): ComputedMixtral {
    * Adds a matrix [rows, columns], or a stack of them. Its products are about as large as the
    * vectors it is multiplied with.
    */
-  const matrix = (module: string, encoding: Encoding, dimensions: readonly number[], size?: number) => {
+  const matrix = (module: string, encoding: Stored, dimensions: readonly number[], size?: number) => {
     const [columns, front] = [dimensions.at(-1)!, dimensions.slice(0, -1)];
     const about = size ?? 1 / Math.sqrt(columns);
     modules.push({ module, encoding });
@@ -149,7 +152,7 @@ export function computedMixtral(shape: MixtralShape): ComputedMixtral {
  * What MLX's config.json says about quantised modules: the claim of the first quantised one stands
  * for all, and each module that differs has its own claim under its path.
  */
-function quantizationOf(modules: readonly { readonly module: string; readonly encoding: Encoding }[]): object {
+function quantizationOf(modules: readonly { readonly module: string; readonly encoding: Stored }[]): object {
   const claim = ({ encoding }: (typeof modules)[number]) =>
     encoding.kind === "plain" ? false : { group_size: encoding.group, bits: encoding.bits };
   const general = modules.map(claim).find((first) => first !== false);

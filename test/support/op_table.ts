@@ -5,13 +5,20 @@
 import { assert } from "../../src/base/assert.ts";
 import { uniform } from "../../src/base/hash.ts";
 import {
+  type Affine,
+  describeEncoding,
   type Encoding,
+  type ExpertExtras,
   type ExpertLayout,
   type Float,
+  GROUPS as GROUP_SIZES,
   layExpert,
   layMatrix,
   layVector,
   type Matrix,
+  MXFP4,
+  type Plain,
+  weightBits,
 } from "../../src/base/matrix.ts";
 import { SILU, SOFTMAX } from "../../src/layers/mixture.ts";
 import {
@@ -68,44 +75,55 @@ function halfOf(value: number, subnormal: boolean): number {
 
 /** Fills a matrix with random bytes that decode to weights of about `size`. */
 export function fillMatrix(target: Uint8Array<ArrayBuffer>, matrix: Matrix, next: Random, size = 1): void {
-  const { rows, columns, encoding, weight, scales, biases } = matrix;
+  const { columns, encoding, weight, scales, biases, stride } = matrix;
+  const rows = matrix.rows * stride;
   const view = new DataView(target.buffer, target.byteOffset);
   if (encoding.kind === "plain") {
     const bytes = encoding.dtype === "f32" ? 4 : 2;
     for (let i = 0; i < rows * columns; i++) putFloat(view, weight + i * bytes, encoding.dtype, size, next);
     return;
   }
-  for (let i = weight; i < weight + (rows * columns * encoding.bits) / 8; i++) target[i] = integer(next, 256);
-  const bytes = encoding.scales === "f32" ? 4 : 2;
+  const bits = weightBits(encoding);
+  for (let i = weight; i < weight + (rows * columns * bits) / 8; i++) target[i] = integer(next, 256);
   for (let i = 0; i < (rows * columns) / encoding.group; i++) {
-    putFloat(view, scales + i * bytes, encoding.scales, (2 * size) / 2 ** encoding.bits, next);
+    if (encoding.kind === "codebook") {
+      target[scales + i] = 127 + Math.floor(Math.log2(size / 4)) - integer(next, 3);
+      continue;
+    }
+    const bytes = encoding.scales === "f32" ? 4 : 2;
+    putFloat(view, scales + i * bytes, encoding.scales, (2 * size) / 2 ** bits, next);
     putFloat(view, biases + i * bytes, encoding.scales, size, next);
   }
 }
 
-export const plain = (dtype: Float): Encoding => ({ kind: "plain", dtype });
-export const affine = (bits: 4 | 8, group: 32 | 64 | 128, scales: Float): Encoding => ({
+export const plain = (dtype: Float): Plain => ({ kind: "plain", dtype });
+export const affine = (bits: Affine["bits"], group: Affine["group"], scales: Float): Affine => ({
   kind: "affine",
   bits,
   group,
   scales,
 });
 
-/** Every encoding that a matrix may have. */
+const FLOATS = ["f16", "bf16", "f32"] as const;
+
+/** Every encoding that a matrix may have; of the rarer bits, each group and type of scales once. */
 export const ENCODINGS: readonly Encoding[] = [
   plain("f32"),
   plain("f16"),
   plain("bf16"),
   ...([4, 8] as const).flatMap((bits) =>
-    ([32, 64, 128] as const).flatMap((group) =>
-      (["f16", "bf16", "f32"] as const).map((scales) => affine(bits, group, scales)),
-    ),
+    ([32, 64, 128] as const).flatMap((group) => FLOATS.map((scales) => affine(bits, group, scales))),
   ),
+  ...([2, 3, 5, 6] as const).flatMap((bits) =>
+    FLOATS.map((scales, i) => affine(bits, GROUP_SIZES[(bits + i) % GROUP_SIZES.length]!, scales)),
+  ),
+  ...([4, 8] as const).map((bits) => affine(bits, 16, "f16")),
+  MXFP4,
 ];
 
 /** An encoding in words, for the titles of tests. */
 export const nameOf = (encoding: Encoding): string =>
-  encoding.kind === "plain" ? encoding.dtype : `${encoding.bits} bits, groups of ${encoding.group}, ${encoding.scales}`;
+  encoding.kind === "plain" ? encoding.dtype : `${describeEncoding(encoding)}, ${encoding.scales}`;
 
 /** Experts of random weights, all of them resident. */
 export interface Experts {
@@ -160,12 +178,13 @@ export const experts =
     top: number,
     [width, hidden]: readonly [width: number, hidden: number],
     [w1, w3, w2]: readonly [Encoding, Encoding, Encoding],
+    { activation = SILU, ...extras }: ExpertExtras & { readonly activation?: Activation } = {},
   ): Input<MoeLayer> =>
   (speaker, next) => {
-    const layout = layExpert(width, hidden, w1, w3, w2);
+    const layout = layExpert(width, hidden, w1, w3, w2, extras);
     const slots = speaker.slots(count + 1, layout.bytes, [count]);
     for (let expert = 0; expert < count; expert++) place(slots, makeRecord(layout, next), 0, expert, count - expert);
-    const layer = { index: 0, experts: count, top, activation: SILU, expert: layout, slots };
+    const layer = { index: 0, experts: count, top, activation, expert: layout, slots };
     return () => layer;
   };
 
@@ -189,6 +208,7 @@ export function makeRecord(layout: ExpertLayout, next: Random): Uint8Array<Array
   fillMatrix(record, layout.w1, next, 2 / Math.sqrt(layout.w1.columns));
   fillMatrix(record, layout.w3, next, 2 / Math.sqrt(layout.w3.columns));
   fillMatrix(record, layout.w2, next, 2 / Math.sqrt(layout.w2.columns));
+  for (const bias of Object.values(layout.biases ?? {})) fillMatrix(record, bias, next);
   return record;
 }
 
@@ -532,6 +552,50 @@ export const OP_TABLE: readonly OpCase[] = [
       moe(),
     );
   }),
+  ...[21, 22, 23, 24, 25].map((third) => {
+    const three = [ENCODINGS[third]!, ENCODINGS[third + 5]!, ENCODINGS[third + 10]!] as const;
+    return line(
+      `moe, ${three.map(nameOf).join("; ")}`,
+      [activation(128), weight(4, 128), experts(4, 2, [128, 128], three)],
+      moe(),
+    );
+  }),
+  line(
+    "moe, as gpt-oss is published: w1 and w3 alternate, and so do their biases",
+    [
+      activation(96),
+      weight(5, 96),
+      experts(5, 3, [96, 32], [MXFP4, MXFP4, MXFP4], {
+        alternate: true,
+        biases: { b1: plain("bf16"), b3: plain("bf16"), b2: plain("bf16"), alternate: true },
+        activation: { kind: "clampedSwiglu", alpha: 1.702, limit: 7 },
+      }),
+    ],
+    moe(),
+  ),
+  line(
+    "moe, alternating rows of odd widths, biases of each type",
+    [
+      activation(45),
+      weight(5, 45),
+      experts(5, 3, [45, 21], [plain("bf16"), plain("bf16"), plain("f32")], {
+        alternate: true,
+        biases: { b1: plain("f32"), b3: plain("f16"), b2: plain("bf16"), alternate: false },
+      }),
+    ],
+    moe(),
+  ),
+  ...ACTIVATIONS.map((activate) =>
+    line(
+      `moe, ${activate.kind}, large numbers`,
+      [
+        activation(13, 20),
+        weight(5, 13),
+        experts(5, 2, [13, 9], [plain("f32"), plain("f16"), plain("bf16")], { activation: activate }),
+      ],
+      moe(),
+    ),
+  ),
   line(
     "moe, an encoding for each matrix, odd widths",
     [

@@ -4,7 +4,7 @@
  * the rest. 99 MB take about 60 ms.
  */
 import { assert } from "../../src/base/assert.ts";
-import { type Encoding, type Float, layExpert } from "../../src/base/matrix.ts";
+import { type Affine, type Float, layExpert } from "../../src/base/matrix.ts";
 
 /** The experts of a model: how many there are, and D and F, the widths of each. */
 export interface Geometry {
@@ -22,7 +22,7 @@ export const MIXTRAL_8X7B: Geometry = { layers: 32, experts: 8, top: 2, width: 4
 export const QWEN3_30B_A3B: Geometry = { layers: 48, experts: 128, top: 8, width: 2048, hidden: 768 };
 
 /** The encoding of MLX's 4-bit models: 4.5 bits per weight. */
-export const Q4: Encoding = { kind: "affine", bits: 4, group: 64, scales: "bf16" };
+export const Q4: Affine = { kind: "affine", bits: 4, group: 64, scales: "bf16" };
 
 /** Identifies a sequence of words. Both numbers are u32. */
 export interface Stream {

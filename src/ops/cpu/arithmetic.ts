@@ -60,6 +60,11 @@ export function multiply(matrix: Float32Array, x: Float32Array, y: Float32Array,
   }
 }
 
+/** y += x. */
+export function addTo(y: Float32Array, x: Float32Array): void {
+  for (let i = 0; i < y.length; i++) y[i]! += x[i]!;
+}
+
 /** Softmax in place; the maximum is subtracted first, so that exp does not overflow. */
 export function softmax(values: Float64Array): Float64Array {
   let largest = -Infinity;

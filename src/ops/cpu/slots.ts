@@ -11,11 +11,14 @@ export interface CpuSlots extends Slots {
   expert(slot: number, layout: ExpertLayout): Expert;
 }
 
-/** The matrices of an expert as f32, row-major. */
+/** The parts of an expert as f32, row-major; biases that it does not have are null. */
 export interface Expert {
   readonly w1: Float32Array;
   readonly w3: Float32Array;
   readonly w2: Float32Array;
+  readonly b1: Float32Array | null;
+  readonly b3: Float32Array | null;
+  readonly b2: Float32Array | null;
 }
 
 /** Slots of `bytes` each for the experts of each layer. */
@@ -68,7 +71,9 @@ export function makeSlots(count: number, bytes: number, perLayer: readonly numbe
       if (known?.layout === layout) return known.expert;
       const record = defined(records.get(slot), "the record of a slot");
       const part = (matrix: Matrix) => decodeMatrix(matrix, record);
-      const expert = { w1: part(layout.w1), w3: part(layout.w3), w2: part(layout.w2) };
+      const bias = (name: "b1" | "b3" | "b2") => layout.biases && part(layout.biases[name]);
+      const matrices = { w1: part(layout.w1), w3: part(layout.w3), w2: part(layout.w2) };
+      const expert = { ...matrices, b1: bias("b1"), b3: bias("b3"), b2: bias("b2") };
       decoded.set(slot, { layout, expert });
       return expert;
     },

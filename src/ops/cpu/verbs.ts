@@ -24,7 +24,7 @@ import {
   type Tensor,
   type Weight,
 } from "../ops.ts";
-import { activate, multiply, sigmoid, softmax, topOf } from "./arithmetic.ts";
+import { activate, addTo, multiply, sigmoid, softmax, topOf } from "./arithmetic.ts";
 import { draw } from "./sampling.ts";
 import type { CpuSlots } from "./slots.ts";
 import {
@@ -302,12 +302,16 @@ export class CpuRecorder implements Ops {
       for (let pair = 0; pair < count * top; pair++) {
         const slot = slotNow[chosen[pair]!]!;
         if (slot === NONE) continue;
-        const { w1, w3, w2 } = slots.expert(slot, layout);
+        const { w1, w3, w2, b1, b3, b2 } = slots.expert(slot, layout);
+        const output = pairs.subarray(pair * x.width, (pair + 1) * x.width);
         const input = rowOf(x, Math.floor(pair / top));
         multiply(w1, input, hidden, 1);
         multiply(w3, input, up, 1);
+        if (b1) addTo(hidden, b1);
+        if (b3) addTo(up, b3);
         for (let i = 0; i < hidden.length; i++) hidden[i] = act(hidden[i]!, up[i]!);
-        multiply(w2, hidden, pairs.subarray(pair * x.width, (pair + 1) * x.width), 1);
+        multiply(w2, hidden, output, 1);
+        if (b2) addTo(output, b2);
       }
     }, true);
 

@@ -11,6 +11,7 @@ import { addRow } from "../../kernels/add_row.ts";
 import { attendMany } from "../../kernels/attend_many.ts";
 import { attendMerge } from "../../kernels/attend_merge.ts";
 import { attendOne } from "../../kernels/attend_one.ts";
+import { biasValues } from "../../kernels/bias.ts";
 import { combine } from "../../kernels/combine.ts";
 import { convolve } from "../../kernels/convolve.ts";
 import { copy } from "../../kernels/copy.ts";
@@ -347,7 +348,7 @@ export class GpuRecorder implements Ops {
 
   /** expert_up and expert_down of the pairs just resolved; returns their rows [T * A, D]. */
   private expertRows(x: Tensor, { experts, top, activation, expert, slots }: MoeLayer, routes: GPUBuffer): Memory {
-    const { w1, w3, w2 } = expert;
+    const { w1, w3, w2, biases } = expert;
     assert(w1.columns === x.width && w2.rows === x.width && w1.rows === w2.columns, "the expert fits the model");
     const { page } = slots as GpuSlots;
     const bound = { page_0: page(0), page_1: page(1), page_2: page(2), page_3: page(3), routes };
@@ -360,11 +361,17 @@ export class GpuRecorder implements Ops {
     const downward = form === "one" ? expertDownOne : expertDownMany;
     const tile = form === "one" ? 16 : 32;
     const many = form === "one" ? top : mostTiles(bucket, experts, top);
-    const matrices = { ...matrixValues("w1", w1), ...matrixValues("w3", w3) };
-    const upConstants = { experts, top, height: w1.rows, ...activationValues(activation), ...matrices };
+    const upConstants = {
+      ...{ experts, top, height: w1.rows, ...activationValues(activation) },
+      ...{ ...matrixValues("w1", w1), ...matrixValues("w3", w3) },
+      ...{ ...biasValues("b1", biases?.b1 ?? null), ...biasValues("b3", biases?.b3 ?? null) },
+    };
     const upOperands = { ...bound, x: memoryOf(x), up };
     recording.dispatch(upward, upConstants, upOperands, [Math.ceil(w1.rows / tile), many]);
-    const downConstants = { experts, top, height: x.width, ...matrixValues("w2", w2) };
+    const downConstants = {
+      ...{ experts, top, height: x.width },
+      ...{ ...matrixValues("w2", w2), ...biasValues("b2", biases?.b2 ?? null) },
+    };
     const downOperands = { ...bound, up, y: rows };
     recording.dispatch(downward, downConstants, downOperands, [Math.ceil(x.width / tile), many]);
     return rows;

@@ -59,7 +59,7 @@ test("why a model cannot run is named", () => {
   expect(code(mixtral, 1e8)).toBe("budget-too-small");
   expect(code({ ...mixtral, torch_dtype: "float8_e4m3fn" })).toBe("unsupported-quantization");
   expect(code({ ...mixtral, quantization_config: { quant_method: "gptq", bits: 4 } })).toBe("unsupported-quantization");
-  expect(code({ ...mixtral, quantization: { bits: 3, group_size: 64 } })).toBe("unsupported-quantization");
+  expect(code({ ...mixtral, quantization: { bits: 7, group_size: 64 } })).toBe("unsupported-quantization");
   expect(code({ ...mixtral, num_key_value_heads: 5 })).toBe("bad-config");
   expect(code([])).toBe("bad-config");
   expect(code(null)).toBe("bad-config");

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { openCheckpoint } from "../../../src/format/checkpoint.ts";
+import { readClaims } from "../../../src/format/quantization_config.ts";
 import type { Dtype, TensorEntry } from "../../../src/format/safetensors.ts";
 import { fixtureJson, fixtureTensors } from "./fixture.ts";
 
@@ -292,9 +293,9 @@ describe("an affine matrix", () => {
       /not quantised/,
     ],
     ["mode mxfp4", { quantization: { group_size: 32, bits: 4, mode: "mxfp4" } }, quantised("a", 6, 8, 2), /mxfp4/],
-    ["2 bits", { quantization: { group_size: 64, bits: 2 } }, quantised("a", 6, 4, 1), /a has 2 bits/],
-    ["3 bits", { quantization: { group_size: 64, bits: 3 } }, quantised("a", 6, 6, 1), /a has 3 bits/],
-    ["groups of 16", { quantization: { group_size: 16, bits: 4 } }, quantised("a", 6, 8, 4), /groups of 16/],
+    ["1 bit", { quantization: { group_size: 64, bits: 1 } }, quantised("a", 6, 2, 1), /a has 1 bits/],
+    ["7 bits", { quantization: { group_size: 64, bits: 7 } }, quantised("a", 6, 14, 1), /a has 7 bits/],
+    ["groups of 8", { quantization: { group_size: 8, bits: 4 } }, quantised("a", 6, 8, 8), /groups of 8/],
     ["u8 scales", Q4, quantised("a", 6, 8, 1, "U8"), /U8 scales/],
     [
       "scales and biases of two types",
@@ -307,7 +308,7 @@ describe("an affine matrix", () => {
     const find = () => open(config, list).find([{ module: "a" }], 6, 64);
     expect(find).toThrow(expect.objectContaining({ code: "unsupported-quantization" }));
     expect(find).toThrow(message);
-    expect(find).toThrow(/affine 4 and 8 bits in groups of 32, 64 or 128 with f16, bf16 or f32/);
+    expect(find).toThrow(/affine 2, 3, 4, 5, 6 or 8 bits in groups of 16, 32, 64 or 128 with f16, bf16 or f32/);
   });
 
   it.each([
@@ -329,14 +330,139 @@ describe("an affine matrix", () => {
     expect(find).toThrow(message);
   });
 
-  it.each(["gptq", "awq", "fp8", "bitsandbytes", "mxfp4", "compressed-tensors"])(
-    "by %s is refused at once",
-    (method) => {
-      const config = { quantization_config: { quant_method: method, bits: 4, group_size: 128 } };
-      expect(() => open(config, [])).toThrow(expect.objectContaining({ code: "unsupported-quantization" }));
-      expect(() => open(config, [])).toThrow(method);
-    },
-  );
+  it.each([2, 3, 5, 6] as const)("may have %i bits, and then groups of 16 too", (bits) => {
+    const config = { quantization: { group_size: 16, bits } };
+    const { encoding, weight } = open(config, quantised("a", 6, 2 * bits, 4)).find([{ module: "a" }], 6, 64);
+    expect(encoding).toEqual({ kind: "affine", bits, group: 16, scales: "bf16" });
+    expect(weight.end - weight.begin).toBe(6 * 8 * bits);
+  });
+
+  it.each(["gptq", "awq", "fp8", "bitsandbytes", "compressed-tensors"])("by %s is refused at once", (method) => {
+    const config = { quantization_config: { quant_method: method, bits: 4, group_size: 128 } };
+    expect(() => open(config, [])).toThrow(expect.objectContaining({ code: "unsupported-quantization" }));
+    expect(() => open(config, [])).toThrow(method);
+  });
+});
+
+describe("MXFP4", () => {
+  const encoding = { kind: "codebook", table: "fp4", group: 32, scales: "e8m0" };
+  const mlx = [
+    ["s.weight", "U32", [3, 6, 8]],
+    ["s.scales", "U8", [3, 6, 2]],
+  ] as const;
+  const gptOss = [
+    ["g_blocks", "U8", [3, 12, 2, 16]],
+    ["g_scales", "U8", [3, 12, 2]],
+  ] as const;
+  const gptOssConfig = {
+    quantization_config: { quant_method: "mxfp4", modules_to_not_convert: ["model.layers.*.self_attn", "lm_head"] },
+  };
+
+  it("as mlx has it: words with u8 scales and without biases", () => {
+    const found = open({ quantization: { group_size: 32, bits: 4, mode: "mxfp4" } }, mlx);
+    const scales = 101 + 3 * 6 * 32;
+    expect(found.find([{ module: "s", stack: 2 }], 6, 64)).toEqual({
+      rows: 6,
+      columns: 64,
+      encoding,
+      weight: { file: "model.safetensors", begin: 101 + 2 * 192, end: 101 + 3 * 192 },
+      scales: { file: "model.safetensors", begin: scales + 2 * 12, end: scales + 3 * 12 },
+    });
+  });
+
+  it("as gpt-oss has it: blocks of 16 bytes, every second row of a stack", () => {
+    const checkpoint = open(gptOssConfig, gptOss);
+    expect(checkpoint.has("g")).toBe(true);
+    const scales = 101 + 3 * 12 * 32;
+    for (const everySecond of [0, 1] as const)
+      expect(checkpoint.find([{ module: "g", blocks: true, stack: 1, everySecond }], 6, 64)).toEqual({
+        rows: 6,
+        columns: 64,
+        encoding,
+        weight: { file: "model.safetensors", begin: 101 + 384, end: 101 + 2 * 384 },
+        scales: { file: "model.safetensors", begin: scales + 24, end: scales + 48 },
+        everySecond,
+      });
+  });
+
+  it.each([
+    [
+      "a mode that is not mxfp4",
+      { quantization: { group_size: 16, bits: 4, mode: "nvfp4" } },
+      mlx,
+      "s",
+      /mode "nvfp4"/,
+    ],
+    ["no mode, which is affine", { quantization: { group_size: 32, bits: 4 } }, mlx, "s", /mode "affine"/],
+    [
+      "words of another type",
+      {},
+      [["s.weight", "I32", [3, 6, 8]] as const, mlx[1]],
+      "s",
+      /s has 64 columns of I32 with U8 scales/,
+    ],
+    [
+      "a module that config.json excepts",
+      { quantization_config: { quant_method: "mxfp4", modules_to_not_convert: ["s"] } },
+      mlx,
+      "s",
+      /not quantised/,
+    ],
+  ])("is unsupported-quantization for %s", (_, config, list, module, message) => {
+    const find = () => open(config, list).find([{ module, stack: 0 }], 6, 64);
+    expect(find).toThrow(expect.objectContaining({ code: "unsupported-quantization" }));
+    expect(find).toThrow(message);
+  });
+
+  it("blocks of another shape are bad-config, and without scales missing-tensor", () => {
+    const name = { module: "g", blocks: true, stack: 0, everySecond: 0 } as const;
+    expect(() => open({}, gptOss).find([name], 5, 64)).toThrow(/\[3, 12, 2, 16\].*\[more than 0, 10, 2, 16\]/);
+    expect(() => open({}, gptOss).find([name], 6, 96)).toThrow(expect.objectContaining({ code: "bad-config" }));
+    expect(() => open({}, gptOss.slice(0, 1)).find([name], 6, 64)).toThrow(/no tensor g_scales/);
+  });
+
+  it("excepts what modules_to_not_convert names, and what that contains", () => {
+    const claims = readClaims(gptOssConfig);
+    expect(claims("model.layers.3.mlp.experts.gate_up_proj")).toEqual({ bits: 4, group: 32, mode: "mxfp4" });
+    for (const module of ["model.layers.11.self_attn.q_proj", "model.layers.0.self_attn", "lm_head"])
+      expect(claims(module)).toBe(false);
+    expect(claims("lm_header")).not.toBe(false);
+  });
+});
+
+describe("rows that alternate, columns for rows", () => {
+  const checkpoint = open({}, [
+    ["bias", "BF16", [3, 12]],
+    ["gate_up", "BF16", [3, 4, 12]],
+    ["rows", "F16", [12, 4]],
+  ]);
+  const file = "model.safetensors";
+
+  it("biases are a column, all in the range of both", () => {
+    const source = { rows: 6, columns: 1, encoding: { kind: "plain", dtype: "bf16" } };
+    const weight = { file, begin: 101 + 24, end: 101 + 48 };
+    const bias = { module: "bias", bare: true, stack: 1 };
+    expect(checkpoint.findColumn([{ ...bias, everySecond: 1 }], 6)).toEqual({ ...source, weight, everySecond: 1 });
+    expect(checkpoint.findColumn([{ module: "none", bare: true }, bias], 12)).toEqual({ ...source, rows: 12, weight });
+    expect(() => checkpoint.findColumn([bias], 6)).toThrow(/\[3, 12\].*\[more than 1, 6\]/);
+    expect(() => checkpoint.findColumn([{ module: "none", bare: true }], 6)).toThrow(/no tensor none\./);
+  });
+
+  it("a transposed matrix has the range of both, and says so", () => {
+    const begin = 101 + 72;
+    const name = { module: "gate_up", bare: true, stack: 2, everySecond: 0, transposed: true } as const;
+    expect(checkpoint.find([name], 6, 4)).toMatchObject({
+      weight: { file, begin: begin + 2 * 96, end: begin + 3 * 96 },
+      everySecond: 0,
+      transposed: true,
+    });
+    expect(() => checkpoint.find([name], 4, 6)).toThrow(/\[3, 4, 12\].*\[more than 2, 6, 8\]/);
+  });
+
+  it("a plain matrix may be every second row", () => {
+    const found = checkpoint.find([{ module: "rows", bare: true, everySecond: 1 }], 6, 4);
+    expect(found).toMatchObject({ rows: 6, weight: { end: found.weight.begin + 96 }, everySecond: 1 });
+  });
 });
 
 describe("the published layouts", () => {
