@@ -34,7 +34,7 @@ export async function toyModel(speaker: Speaker, shape: ToyShape, options: ToyOp
     vocabulary: shape.vocabulary ?? TINY.vocabulary,
     /** The keys and values of those of the first `positions` that a window still sees. CPU only. */
     cached(positions: number) {
-      return loaded.caches.map((cache) => {
+      return loaded.rings.map((cache) => {
         const { keys, values, width, window, ring } = cache as Cache & Record<"keys" | "values", Float32Array>;
         const first = window === null ? 0 : Math.max(0, positions - window);
         const places = Array.from({ length: positions - first }, (_, index) => (first + index) % ring);

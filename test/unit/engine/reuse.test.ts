@@ -25,7 +25,14 @@ function ringSession(caches: readonly Cache[], failing: readonly number[] = []) 
     } as unknown as Report;
   };
   const plan = { form: "many", begin: 0, end: 1, run, taps: async () => new Map() } as unknown as Plan;
-  const model = { say: () => {}, width: 4, rings: caches, pool: null, contextLength: 1000, ahead: 0 } satisfies Runnable;
+  const model = {
+    say: () => {},
+    width: 4,
+    rings: caches,
+    pool: null,
+    contextLength: 1000,
+    ahead: 0,
+  } satisfies Runnable;
   const session = new Session({ record: () => plan } as unknown as Speaker, model, { chunk: 3 });
   /** Whether every key that the token at `position` sees is still in the ring. */
   const finds = (position: number) => {

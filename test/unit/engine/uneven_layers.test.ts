@@ -6,7 +6,7 @@ const ALL = 5 + 3 + 40;
 
 test("window, cache, rope, experts, A and rule are each layer's own, and no budget shows", async () => {
   const resident = await unevenAnswer(cpuSpeaker(), { slots: ALL });
-  expect(resident.loaded.caches.map(({ window, width }) => [window, width])).toEqual([
+  expect(resident.loaded.rings.map(({ window, width }) => [window, width])).toEqual([
     [6, 8],
     [null, 16],
     [9, 16],
