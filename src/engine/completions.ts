@@ -1,3 +1,4 @@
+import { MixtabError } from "../base/errors.ts";
 import { Counters } from "../experts/counters.ts";
 import type { Pool } from "../experts/pool.ts";
 import type { Said } from "../text/reasoning.ts";
@@ -22,6 +23,11 @@ export interface Answerer {
   readonly session: Session;
   readonly pool: Pool | null;
   readonly contextLength: number;
+  /**
+   * Takes nothing for sound any more that was read of the experts, and empties the cache; null in a
+   * dense model.
+   */
+  readonly doubt: (() => Promise<void>) | null;
   /** Aborts every request when the engine closes. */
   readonly closed: AbortSignal;
 }
@@ -65,22 +71,57 @@ export function completions(answerer: Answerer): Completions {
   return { create: create as Completions["create"] };
 }
 
+/**
+ * Answers a request. Where the numbers are not finite, an expert may have been damaged since it was
+ * checked: the answer is then made again, once, from records read anew. What was told already is
+ * kept, and the answer goes on from there; with the same seed the rest is what it would have been.
+ */
 async function* answer(answerer: Answerer, request: ChatRequest, read: ReadRequest, signal: AbortSignal): Pieces {
+  const told: number[] = [];
+  try {
+    return yield* attempt(answerer, request, read, signal, told);
+  } catch (error) {
+    if (!answerer.doubt || !(error instanceof MixtabError && error.code === "not-finite")) throw error;
+    await answerer.doubt();
+    return yield* attempt(answerer, request, read, signal, told);
+  }
+}
+
+/** `told`: the ids that the answer begins with; those whose text is given out are added. */
+async function* attempt(
+  answerer: Answerer,
+  request: ChatRequest,
+  read: ReadRequest,
+  signal: AbortSignal,
+  told: number[],
+): Pieces {
   const { language, session, pool, contextLength } = answerer;
   const { tokenizer, stopIds } = language;
   signal.throwIfAborted();
   const { ids: prompt, parting } = language.prompt(request.messages, read.variables);
   const before = pool && { prefill: pool.prefill.copy(), decode: pool.decode.copy() };
   const cached = session.reuse(prompt);
-  const report = await session.prefill(prompt.slice(cached), read.sampling, signal);
+  let report = await session.prefill(prompt.slice(cached), read.sampling, signal);
 
   const decoding = tokenizer.stream({ skipSpecialTokens: true });
   const stops = new StopStrings(read.stop);
-  const room = Math.min(read.maxTokens, contextLength - prompt.length + 1);
+  const counts = { prompt: prompt.length, cached, completion: 0, reasoning: 0 };
+  const heard = (token: number) => {
+    const heard = untilStop(parting.push(token, decoding.push(token)), stops);
+    counts.reasoning += Number(parting.isReasoning);
+    return heard;
+  };
+  for (const token of told) {
+    heard(token);
+    counts.completion++;
+    report = await session.decode(token, read.sampling, signal);
+  }
+  const room = Math.min(read.maxTokens, contextLength - prompt.length + 1) - told.length;
   const following = session.generate(report.token, read.sampling, room - 1, signal);
   let { token } = report;
-  const counts = { prompt: prompt.length, cached, completion: 0, reasoning: 0 };
   const ended = (reason: FinishReason) => ({ reason, usage: usageOf(counts, pool, before) });
+  // What nobody sees before the end can be made again from its begin.
+  const unseen: Said[] = [];
   let reason: FinishReason = "length";
   try {
     while (true) {
@@ -89,10 +130,15 @@ async function* answer(answerer: Answerer, request: ChatRequest, read: ReadReque
         reason = "stop";
         break;
       }
-      const { shown, stopped } = untilStop(parting.push(token, decoding.push(token)), stops);
-      counts.reasoning += Number(parting.isReasoning);
-      yield* shown;
-      if (stopped) return ended("stop");
+      const { shown, stopped } = heard(token);
+      if (read.stream) {
+        yield* shown;
+        told.push(token);
+      } else unseen.push(...shown);
+      if (stopped) {
+        yield* unseen;
+        return ended("stop");
+      }
       const next = await following.next();
       if (next.done) break;
       token = next.value;
@@ -101,7 +147,7 @@ async function* answer(answerer: Answerer, request: ChatRequest, read: ReadReque
     await following.return();
   }
   const { shown, stopped } = untilStop(parting.flush(decoding.flush()), stops);
-  yield* shown;
+  yield* [...unseen, ...shown];
   const rest = stopped ? "" : stops.flush();
   if (rest !== "") yield { part: "content", text: rest };
   return ended(stopped ? "stop" : reason);

@@ -100,6 +100,15 @@ function assemble({ id, speaker, loaded, language, trace: wanted, closed, signal
     closed.abort(new MixtabError("device-lost", `The GPU was lost (${reason}). Open the model again.`)),
   );
 
+  const doubt =
+    pool && library
+      ? async () => {
+          library.doubt();
+          await session.between(() => pool.empty());
+          session.reset();
+        }
+      : null;
+
   const engine: Opened["engine"] = {
     get info(): ModelInfo {
       return {
@@ -118,7 +127,9 @@ function assemble({ id, speaker, loaded, language, trace: wanted, closed, signal
         memory: speaker.memory(),
       };
     },
-    chat: { completions: completions({ model: id, language, session, pool, contextLength, closed: closed.signal }) },
+    chat: {
+      completions: completions({ model: id, language, session, pool, contextLength, doubt, closed: closed.signal }),
+    },
     async stats() {
       const none = new Counters();
       return {

@@ -157,6 +157,11 @@ export class ExpertLibrary {
     }
   }
 
+  /** From now on what the store gives is checked again. */
+  doubt(): void {
+    this.store?.doubt();
+  }
+
   /**
    * How many records the pool may read at once, so that they and one window of the fill fit the
    * memory they are given.

@@ -254,6 +254,12 @@ export class Pool {
     for (const { id, to } of moved) this.announce(id, to);
   }
 
+  /** Evicts every expert; to be called between two steps. */
+  async empty(): Promise<void> {
+    await this.quiet();
+    for (const id of this.residency.residents) this.residency.cancel(this.vacate(id));
+  }
+
   private id(layer: number, expert: number): number {
     return layer * this.shape.experts + expert;
   }

@@ -37,6 +37,11 @@ export class Residency {
     return this.slots[id]!;
   }
 
+  /** The experts that lie in a slot. */
+  get residents(): number[] {
+    return [...this.slots.keys()].filter((id) => this.slots[id] !== NONE);
+  }
+
   /**
    * To be called when a token, or the chunks of a segment together, use experts of a layer,
    * resident or not.

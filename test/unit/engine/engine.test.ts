@@ -381,6 +381,32 @@ test("a cut connection is resumed", async () => {
   expect(server.log.some(({ cut }) => cut)).toBe(true);
 });
 
+test("an expert damaged after it was checked is read anew: the answer is made again, once", async () => {
+  const records = new Map<string, MemoryRecord>();
+  const { engine, filled, progress } = await open(STORY, {}, memoryStore(records));
+  await filled;
+  expect((await ask(engine)).choices[0]!.message.content).toBe(HELLO.text);
+  /** Damages what is kept; the pool has read and checked all of it, and reads it again from now on. */
+  const damage = async () => {
+    for (const [key, { bytes }] of records) if (key.includes("expert/")) bytes.fill(0xff);
+    await engine.setBudget(2 * engine.info.recordBytes);
+  };
+  await damage();
+  const dog = [{ role: "user", content: "Tell me a story about Mia and the kite." }];
+  const { engine: sound } = await open();
+  const want = (await ask(sound, dog, { max_tokens: 12 })).choices[0]!.message.content;
+  expect((await ask(engine, dog, { max_tokens: 12 })).choices[0]!.message.content).toBe(want);
+  expect(progress.some(({ warning }) => warning?.includes("fetched again"))).toBe(true);
+
+  await damage();
+  let text = "";
+  const request = { messages: HELLO.messages as never, temperature: 0, stream: true } as const;
+  for await (const { choices } of await engine.chat.completions.create(request))
+    text += choices[0]?.delta.content ?? "";
+  expect(text).toBe(HELLO.text);
+  expect(server.log.length).toBeGreaterThan(0);
+});
+
 test("weights that are no numbers are the error not-finite, which names the call that helps", async () => {
   server.rule({ path: "model.safetensors", change: (bytes, begin) => (begin > 65536 ? bytes.fill(0xff) : bytes) });
   const { engine } = await open();
