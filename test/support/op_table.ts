@@ -587,9 +587,9 @@ export const OP_TABLE: readonly OpCase[] = [
   ),
   ...ACTIVATIONS.map((activate) =>
     line(
-      `moe, ${activate.kind}, large numbers`,
+      `moe, ${activate.kind}, odd widths`,
       [
-        activation(13, 20),
+        activation(13, 6),
         weight(5, 13),
         experts(5, 2, [13, 9], [plain("f32"), plain("f16"), plain("bf16")], { activation: activate }),
       ],

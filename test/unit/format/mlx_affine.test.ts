@@ -1,8 +1,9 @@
 import { describe, expect, it } from "vitest";
-import { layMatrix } from "../../../src/base/matrix.ts";
+import { layExpert, layMatrix, MXFP4 } from "../../../src/base/matrix.ts";
 import { openCheckpoint } from "../../../src/format/checkpoint.ts";
-import { encodeFloats } from "../../../src/format/floats.ts";
+import { bf16ToF32, encodeFloats } from "../../../src/format/floats.ts";
 import { decodeMatrix } from "../../../src/format/mlx_affine.ts";
+import { plain } from "../../support/op_table.ts";
 import { fixtureJson, fixtureTensors } from "./fixture.ts";
 
 const CASES = [
@@ -75,6 +76,59 @@ describe("decodeMatrix by hand", () => {
     expect(values[64 + 31]).toBe(-2 * (255 - 95) - 1);
     expect(values[127]).toBe(Math.fround(Math.fround(0.1) * 128 + Math.fround(0.3)));
   });
+
+  it("reads integers that begin in one word and end in the next: the examples of the layout's description", () => {
+    for (const [bits, words, scale, bias, wanted] of [
+      [2, [0xdeb9ee7f], 0x3e15, 0xbe95, [3, 3, 3, 1, 2, 3, 2, 3, 1, 2, 3, 2, 2, 3, 1, 3]],
+      [3, [0x34b7db6d, 0x8d65bb49], 0xbe05, 0x3f26, [5, 5, 5, 5, 5, 7, 5, 5, 4, 6, 4, 4, 4, 6, 6, 5]],
+      [5, [0x1f79d603, 0x67d9306d], 0x3ca6, 0xbeb0, [3, 16, 21, 19, 23, 15, 20, 13]],
+      [6, [0xdc091412, 0x372c7685], 0x3c8c, 0xbf0c, [18, 16, 17, 2, 28, 23, 40, 29]],
+    ] as const) {
+      const matrix = layMatrix(1, 32, { kind: "affine", bits, group: 32, scales: "bf16" });
+      const bytes = new Uint8Array(matrix.end);
+      const view = new DataView(bytes.buffer);
+      for (const [i, word] of words.entries()) view.setUint32(matrix.weight + 4 * i, word, true);
+      view.setUint16(matrix.scales, scale, true);
+      view.setUint16(matrix.biases, bias, true);
+      const [s, b] = [bf16ToF32(scale), bf16ToF32(bias)];
+      expect([...decodeMatrix(matrix, bytes).subarray(0, wanted.length)]).toEqual(
+        wanted.map((q) => Math.fround(s * q + b)),
+      );
+    }
+  });
+
+  it("takes fp4 times a power of two, from the least to infinity", () => {
+    const matrix = layMatrix(1, 96, MXFP4);
+    const bytes = new Uint8Array(matrix.end);
+    new DataView(bytes.buffer).setUint32(matrix.weight, 0xed0ac009, true);
+    bytes[matrix.scales] = 124;
+    for (const [i, byte] of [0x10, 0x32, 0x54, 0x76, 0x98, 0xba, 0xdc, 0xfe].entries())
+      bytes[matrix.weight + 16 + i] = byte;
+    bytes[matrix.scales + 1] = 0;
+    bytes[matrix.weight + 32] = 0x2;
+    bytes[matrix.scales + 2] = 255;
+    const values = decodeMatrix(matrix, bytes);
+    expect([...values.subarray(0, 8)]).toEqual([-0.0625, 0, 0, -0.25, -0.125, 0, -0.375, -0.5]);
+    const magnitudes = [0, 0.5, 1, 1.5, 2, 3, 4, 6];
+    const table = [...magnitudes, ...magnitudes.map((value) => -value)];
+    expect([...values.subarray(32, 48)]).toEqual(table.map((value) => Math.fround(value * 2 ** -127)));
+    expect(values[64]).toBe(Number.POSITIVE_INFINITY);
+  });
+
+  it.each([plain("f16"), MXFP4, { kind: "affine", bits: 3, group: 16, scales: "bf16" }] as const)(
+    "takes every second row of %o from ranges that two matrices share",
+    (encoding) => {
+      const both = layMatrix(10, 64, encoding);
+      const bytes = Uint8Array.from({ length: both.end }, (_, i) => (i * 73) % 61);
+      const all = decodeMatrix(both, bytes);
+      const { w1, w3 } = layExpert(64, 5, encoding, encoding, plain("f32"), { alternate: true });
+      for (const [first, matrix] of [w1, w3].entries()) {
+        expect(matrix).toEqual({ ...both, rows: 5, stride: 2, first });
+        const rows = [0, 1, 2, 3, 4].map((row) => all.subarray((2 * row + first) * 64, (2 * row + first + 1) * 64));
+        expect([...decodeMatrix(matrix, bytes)]).toEqual(rows.flatMap((row) => [...row]));
+      }
+    },
+  );
 
   it("widens plain floats from where the matrix lies", () => {
     const matrix = layMatrix(3, 5, { kind: "plain", dtype: "f16" }, 32);
