@@ -1,5 +1,5 @@
 // Adds a bias to sums of four rows. A bias is a column of plain numbers among the words of its
-// expert; the shader that uses this has decode.wgsl and says how many rows there are: `height`.
+// expert; the shader that uses this has decode.wgsl and says how many rows there are: `numbers.height`.
 struct Bias {
   dtype: u32,   // NONE: there is no bias
   weight: u32,  // offset in words
@@ -10,9 +10,9 @@ struct Bias {
 // `sums` are those of rows row .. row + 4; those past the last row are not used.
 fn biased(sums: vec4<f32>, b: Bias, row: u32) -> vec4<f32> {
   if (b.dtype == NONE) { return sums; }
-  var numbers = vec4(0.0);
+  var own = vec4(0.0);
   for (var i = 0u; i < 4u; i++) {
-    numbers[i] = number(b.weight, b.first + min(row + i, height - 1u) * b.stride, b.dtype);
+    own[i] = number(b.weight, b.first + min(row + i, numbers.height - 1u) * b.stride, b.dtype);
   }
-  return sums + numbers;
+  return sums + own;
 }

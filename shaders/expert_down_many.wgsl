@@ -1,25 +1,29 @@
 // y[pair] = w2 up[pair] + b2 of the pair's expert. Each workgroup computes 32 rows of a tile of up to 32
 // pairs that share an expert; each lane computes 4 rows of 4 pairs. Every sum runs over the columns
 // in order, wherever in its tile a pair lies.
-override columns: u32;  // F
-override height: u32;   // D
 override w2_bits: u32;
 override w2_table: u32;
 override w2_group: u32;
 override w2_dtype: u32;
-override w2_weight: u32;
-override w2_scales: u32;
-override w2_biases: u32;
-override w2_stride: u32;
-override w2_first: u32;
 override b2_dtype: u32;
-override b2_weight: u32;
-override b2_stride: u32;
-override b2_first: u32;
+
+struct Numbers {
+  columns: u32,  // F
+  height: u32,   // D
+  w2_weight: u32,
+  w2_scales: u32,
+  w2_biases: u32,
+  w2_stride: u32,
+  w2_first: u32,
+  b2_weight: u32,
+  b2_stride: u32,
+  b2_first: u32,
+}
 
 @group(1) @binding(4) var<storage, read> routes: array<u32>;   // see routes.wgsl
 @group(1) @binding(5) var<storage, read> up: array<f32>;       // [T * A, F]
 @group(1) @binding(6) var<storage, read_write> y: array<f32>;  // [T * A, D]
+@group(1) @binding(7) var<uniform> numbers: Numbers;
 
 const PITCH = 33u;
 var<workgroup> members: array<u32, 32>;  // the tile's pairs
@@ -42,26 +46,26 @@ fn main(
   let count = min(TILE, routes[start_at(expert + 1u)] - begin);
   let first_row = group.x * 32u;
   let m = Matrix(
-    w2_bits, w2_table, w2_group, w2_dtype, w2_weight,
-    w2_scales, w2_biases, w2_stride, w2_first, columns,
+    w2_bits, w2_table, w2_group, w2_dtype, numbers.w2_weight,
+    numbers.w2_scales, numbers.w2_biases, numbers.w2_stride, numbers.w2_first, numbers.columns,
   );
-  let b2 = Bias(b2_dtype, b2_weight, b2_stride, b2_first);
+  let b2 = Bias(b2_dtype, numbers.b2_weight, numbers.b2_stride, numbers.b2_first);
   let busy = lane.y * 4u < count;
   if (index < count) { members[index] = routes[order_at(begin + index)]; }
   workgroupBarrier();
 
   var sum = array<vec4<f32>, 4>();
-  for (var start = 0u; start < columns; start += 16u) {
+  for (var start = 0u; start < numbers.columns; start += 16u) {
     let column = start + index % 16u;
     for (var p = index / 16u; p < 32u; p += 4u) {
       var value = 0.0;
-      if (p < count && column < columns) { value = up[members[p] * columns + column]; }
+      if (p < count && column < numbers.columns) { value = up[members[p] * numbers.columns + column]; }
       xs[(index % 16u) * PITCH + p] = value;
     }
     let r = index % 32u;
     let part = index / 32u * 8u;
     var e = Eight();
-    if (first_row + r < height) { e = eight(m, first_row + r, start + part); }
+    if (first_row + r < numbers.height) { e = eight(m, first_row + r, start + part); }
     for (var i = 0u; i < 4u; i++) {
       ws[(part + i) * PITCH + r] = e.low[i];
       ws[(part + i + 4u) * PITCH + r] = e.high[i];
@@ -84,7 +88,7 @@ fn main(
     let result = biased(sum[j], b2, four);
     for (var i = 0u; i < 4u; i++) {
       let row = four + i;
-      if (row < height) { y[members[p] * height + row] = result[i]; }
+      if (row < numbers.height) { y[members[p] * numbers.height + row] = result[i]; }
     }
   }
 }

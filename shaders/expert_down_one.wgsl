@@ -1,30 +1,34 @@
 // y[pair] = w2 up[pair] + b2 of the pair's expert, for one token. Each workgroup computes 16 rows of one
 // pair, in the way of `linear_one`.
-override columns: u32;  // F
-override height: u32;   // D
 override w2_bits: u32;
 override w2_table: u32;
 override w2_group: u32;
 override w2_dtype: u32;
-override w2_weight: u32;
-override w2_scales: u32;
-override w2_biases: u32;
-override w2_stride: u32;
-override w2_first: u32;
 override b2_dtype: u32;
-override b2_weight: u32;
-override b2_stride: u32;
-override b2_first: u32;
+
+struct Numbers {
+  columns: u32,  // F
+  height: u32,   // D
+  w2_weight: u32,
+  w2_scales: u32,
+  w2_biases: u32,
+  w2_stride: u32,
+  w2_first: u32,
+  b2_weight: u32,
+  b2_stride: u32,
+  b2_first: u32,
+}
 
 @group(1) @binding(4) var<storage, read> routes: array<u32>;   // see routes.wgsl
 @group(1) @binding(5) var<storage, read> up: array<f32>;       // [A, F]
 @group(1) @binding(6) var<storage, read_write> y: array<f32>;  // [A, D]
+@group(1) @binding(7) var<uniform> numbers: Numbers;
 
 var<workgroup> partial: array<vec4<f32>, 64>;
 
 fn up_at(row: u32, i: u32) -> f32 {
-  if (columns % 8u != 0u && i >= columns) { return 0.0; }
-  return up[row * columns + i];
+  if (w2_bits == 0u && i >= numbers.columns) { return 0.0; }
+  return up[row * numbers.columns + i];
 }
 
 @compute @workgroup_size(16, 4)
@@ -36,17 +40,17 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
   page = place;
   base = routes[base_at(expert)];
   let m = Matrix(
-    w2_bits, w2_table, w2_group, w2_dtype, w2_weight,
-    w2_scales, w2_biases, w2_stride, w2_first, columns,
+    w2_bits, w2_table, w2_group, w2_dtype, numbers.w2_weight,
+    numbers.w2_scales, numbers.w2_biases, numbers.w2_stride, numbers.w2_first, numbers.columns,
   );
-  let b2 = Bias(b2_dtype, b2_weight, b2_stride, b2_first);
+  let b2 = Bias(b2_dtype, numbers.b2_weight, numbers.b2_stride, numbers.b2_first);
   let first = group.x * 16u + lane.y * 4u;
   var sum = vec4(0.0);
-  for (var c = lane.x * 8u; c < columns; c += 128u) {
+  for (var c = lane.x * 8u; c < numbers.columns; c += 128u) {
     let low = vec4(up_at(p, c), up_at(p, c + 1u), up_at(p, c + 2u), up_at(p, c + 3u));
     let high = vec4(up_at(p, c + 4u), up_at(p, c + 5u), up_at(p, c + 6u), up_at(p, c + 7u));
     for (var r = 0u; r < 4u; r++) {
-      let e = eight(m, min(first + r, height - 1u), c);
+      let e = eight(m, min(first + r, numbers.height - 1u), c);
       sum[r] += dot(e.low, low) + dot(e.high, high);
     }
   }
@@ -59,6 +63,6 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
   if (lane.x > 0u) { return; }
   let result = biased(partial[at], b2, first);
   for (var i = 0u; i < 4u; i++) {
-    if (first + i < height) { y[p * height + first + i] = result[i]; }
+    if (first + i < numbers.height) { y[p * numbers.height + first + i] = result[i]; }
   }
 }

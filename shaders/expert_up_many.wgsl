@@ -1,38 +1,42 @@
 // up[pair] = activation(w1 x[t] + b1, w3 x[t] + b3) of the pair's expert. Each workgroup computes 32 rows of
 // a tile of up to 32 pairs that share an expert; each lane computes 4 rows of 4 pairs. Every sum
 // runs over the columns in order, wherever in its tile a pair lies.
-override columns: u32;  // D
-override height: u32;   // F
 override w1_bits: u32;
 override w1_table: u32;
 override w1_group: u32;
 override w1_dtype: u32;
-override w1_weight: u32;
-override w1_scales: u32;
-override w1_biases: u32;
-override w1_stride: u32;
-override w1_first: u32;
 override w3_bits: u32;
 override w3_table: u32;
 override w3_group: u32;
 override w3_dtype: u32;
-override w3_weight: u32;
-override w3_scales: u32;
-override w3_biases: u32;
-override w3_stride: u32;
-override w3_first: u32;
 override b1_dtype: u32;
-override b1_weight: u32;
-override b1_stride: u32;
-override b1_first: u32;
 override b3_dtype: u32;
-override b3_weight: u32;
-override b3_stride: u32;
-override b3_first: u32;
+
+struct Numbers {
+  columns: u32,  // D
+  height: u32,   // F
+  w1_weight: u32,
+  w1_scales: u32,
+  w1_biases: u32,
+  w1_stride: u32,
+  w1_first: u32,
+  w3_weight: u32,
+  w3_scales: u32,
+  w3_biases: u32,
+  w3_stride: u32,
+  w3_first: u32,
+  b1_weight: u32,
+  b1_stride: u32,
+  b1_first: u32,
+  b3_weight: u32,
+  b3_stride: u32,
+  b3_first: u32,
+}
 
 @group(1) @binding(4) var<storage, read> routes: array<u32>;    // see routes.wgsl
 @group(1) @binding(5) var<storage, read> x: array<f32>;         // [T, D]
 @group(1) @binding(6) var<storage, read_write> up: array<f32>;  // [T * A, F]
+@group(1) @binding(7) var<uniform> numbers: Numbers;
 
 const PITCH = 33u;
 var<workgroup> members: array<u32, 32>;  // the tile's pairs
@@ -56,33 +60,33 @@ fn main(
   let count = min(TILE, routes[start_at(expert + 1u)] - begin);
   let first_row = group.x * 32u;
   let w1 = Matrix(
-    w1_bits, w1_table, w1_group, w1_dtype, w1_weight,
-    w1_scales, w1_biases, w1_stride, w1_first, columns,
+    w1_bits, w1_table, w1_group, w1_dtype, numbers.w1_weight,
+    numbers.w1_scales, numbers.w1_biases, numbers.w1_stride, numbers.w1_first, numbers.columns,
   );
   let w3 = Matrix(
-    w3_bits, w3_table, w3_group, w3_dtype, w3_weight,
-    w3_scales, w3_biases, w3_stride, w3_first, columns,
+    w3_bits, w3_table, w3_group, w3_dtype, numbers.w3_weight,
+    numbers.w3_scales, numbers.w3_biases, numbers.w3_stride, numbers.w3_first, numbers.columns,
   );
-  let b1 = Bias(b1_dtype, b1_weight, b1_stride, b1_first);
-  let b3 = Bias(b3_dtype, b3_weight, b3_stride, b3_first);
+  let b1 = Bias(b1_dtype, numbers.b1_weight, numbers.b1_stride, numbers.b1_first);
+  let b3 = Bias(b3_dtype, numbers.b3_weight, numbers.b3_stride, numbers.b3_first);
   let busy = lane.y * 4u < count;
   if (index < count) { members[index] = routes[order_at(begin + index)]; }
   workgroupBarrier();
 
   var gate = array<vec4<f32>, 4>();
   var other = array<vec4<f32>, 4>();
-  for (var start = 0u; start < columns; start += 16u) {
+  for (var start = 0u; start < numbers.columns; start += 16u) {
     let column = start + index % 16u;
     for (var p = index / 16u; p < 32u; p += 4u) {
       var value = 0.0;
-      if (p < count && column < columns) { value = x[members[p] / top * columns + column]; }
+      if (p < count && column < numbers.columns) { value = x[members[p] / top * numbers.columns + column]; }
       xs[(index % 16u) * PITCH + p] = value;
     }
     let r = index % 32u;
     let part = index / 32u * 8u;
     var a = Eight();
     var b = Eight();
-    if (first_row + r < height) {
+    if (first_row + r < numbers.height) {
       a = eight(w1, first_row + r, start + part);
       b = eight(w3, first_row + r, start + part);
     }
@@ -119,7 +123,7 @@ fn main(
     let result = activate(biased(gate[j], b1, four), biased(other[j], b3, four));
     for (var i = 0u; i < 4u; i++) {
       let row = four + i;
-      if (row < height) { up[members[p] * height + row] = result[i]; }
+      if (row < numbers.height) { up[members[p] * numbers.height + row] = result[i]; }
     }
   }
 }

@@ -1,20 +1,24 @@
 // y[t] = w x[t]. Each workgroup computes 32 rows of 32 tokens, each lane 4 rows of 4 tokens. Every
 // sum runs over the columns in order, wherever in its tile a token lies.
-override columns: u32;
-override height: u32;
 override w_bits: u32;
 override w_table: u32;
 override w_group: u32;
 override w_dtype: u32;
-override w_weight: u32;
-override w_scales: u32;
-override w_biases: u32;
-override w_stride: u32;
-override w_first: u32;
+
+struct Numbers {
+  columns: u32,
+  height: u32,
+  w_weight: u32,
+  w_scales: u32,
+  w_biases: u32,
+  w_stride: u32,
+  w_first: u32,
+}
 
 @group(1) @binding(0) var<storage, read> x: array<f32>;        // [T, D]
 @group(1) @binding(1) var<storage, read> w: array<u32>;        // [out, D] encoded
 @group(1) @binding(2) var<storage, read_write> y: array<f32>;  // [T, out]
+@group(1) @binding(3) var<uniform> numbers: Numbers;
 
 const PITCH = 33u;  // spreads the columns of a tile over the memory banks
 var<workgroup> xs: array<f32, 528>;  // [16 columns, 32 tokens]
@@ -32,21 +36,21 @@ fn main(
   let first_token = group.y * 32u;
   let first_row = group.x * 32u;
   if (first_token >= count) { return; }
-  let m = Matrix(w_bits, w_table, w_group, w_dtype, w_weight, w_scales, w_biases, w_stride, w_first, columns);
+  let m = Matrix(w_bits, w_table, w_group, w_dtype, numbers.w_weight, numbers.w_scales, numbers.w_biases, numbers.w_stride, numbers.w_first, numbers.columns);
   let busy = first_token + lane.y * 4u < count;
 
   var sum = array<vec4<f32>, 4>();
-  for (var begin = 0u; begin < columns; begin += 16u) {
+  for (var begin = 0u; begin < numbers.columns; begin += 16u) {
     let column = begin + index % 16u;
     for (var t = index / 16u; t < 32u; t += 4u) {
       var value = 0.0;
-      if (first_token + t < count && column < columns) { value = x[(first_token + t) * columns + column]; }
+      if (first_token + t < count && column < numbers.columns) { value = x[(first_token + t) * numbers.columns + column]; }
       xs[(index % 16u) * PITCH + t] = value;
     }
     let r = index % 32u;
     let part = index / 32u * 8u;
     var e = Eight();
-    if (first_row + r < height) { e = eight(m, first_row + r, begin + part); }
+    if (first_row + r < numbers.height) { e = eight(m, first_row + r, begin + part); }
     for (var i = 0u; i < 4u; i++) {
       ws[(part + i) * PITCH + r] = e.low[i];
       ws[(part + i + 4u) * PITCH + r] = e.high[i];
@@ -71,7 +75,7 @@ fn main(
     if (t >= count) { return; }
     for (var i = 0u; i < 4u; i++) {
       let row = first_row + lane.x * 4u + i;
-      if (row < height) { y[t * height + row] = sum[j][i]; }
+      if (row < numbers.height) { y[t * numbers.height + row] = sum[j][i]; }
     }
   }
 }

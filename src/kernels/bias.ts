@@ -2,21 +2,25 @@ import { assert } from "../base/assert.ts";
 import type { Matrix } from "../base/matrix.ts";
 import { DTYPES } from "./decode.ts";
 
-const FIELDS = ["dtype", "weight", "stride", "first"] as const;
-type Field = (typeof FIELDS)[number];
+const PLACE = ["weight", "stride", "first"] as const;
+type PlaceNumber = (typeof PLACE)[number];
 
 /** The dtype of a bias that does not exist. */
 const NONE = 0xffffffff;
 
-/** The overrides of a shader that adds a bias of this name, by `bias.wgsl`. */
+/** The override of a shader that adds a bias of this name, by `bias.wgsl`. */
 export const biasConstants = <const N extends string>(name: N) =>
-  Object.fromEntries(FIELDS.map((field) => [`${name}_${field}`, "u32"])) as Record<`${N}_${Field}`, "u32">;
+  ({ [`${name}_dtype`]: "u32" }) as Record<`${N}_dtype`, "u32">;
 
-/** The values of these overrides. `bias`: a plain column; null: there is none. */
+/** Its numbers. */
+export const biasNumbers = <const N extends string>(name: N) =>
+  Object.fromEntries(PLACE.map((field) => [`${name}_${field}`, "u32"])) as Record<`${N}_${PlaceNumber}`, "u32">;
+
+/** The values of all of these. `bias`: a plain column; null: there is none. */
 export function biasValues<const N extends string>(name: N, bias: Matrix | null) {
   const values = bias === null ? [NONE, 0, 0, 0] : valuesOf(bias);
-  return Object.fromEntries(FIELDS.map((field, i) => [`${name}_${field}`, values[i]])) as Record<
-    `${N}_${Field}`,
+  return Object.fromEntries(["dtype", ...PLACE].map((field, i) => [`${name}_${field}`, values[i]])) as Record<
+    `${N}_dtype` | `${N}_${PlaceNumber}`,
     number
   >;
 }

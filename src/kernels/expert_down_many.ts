@@ -5,8 +5,8 @@ import pages from "../../shaders/pages.wgsl?raw";
 import prelude from "../../shaders/prelude.wgsl?raw";
 import routes from "../../shaders/routes.wgsl?raw";
 import { defineKernel } from "../gpu/kernel.ts";
-import { biasConstants } from "./bias.ts";
-import { matrixConstants } from "./decode.ts";
+import { biasConstants, biasNumbers } from "./bias.ts";
+import { matrixConstants, matrixNumbers } from "./decode.ts";
 
 export const expertDownMany = defineKernel({
   name: "expert_down_many",
@@ -20,5 +20,6 @@ export const expertDownMany = defineKernel({
     up: "read",
     y: "read_write",
   },
-  constants: { experts: "u32", top: "u32", height: "u32", ...matrixConstants("w2"), ...biasConstants("b2") },
+  constants: { experts: "u32", top: "u32", ...matrixConstants("w2"), ...biasConstants("b2") },
+  numbers: { columns: "u32", height: "u32", ...matrixNumbers("w2"), ...biasNumbers("b2") },
 });

@@ -7,8 +7,8 @@ import prelude from "../../shaders/prelude.wgsl?raw";
 import routes from "../../shaders/routes.wgsl?raw";
 import { defineKernel } from "../gpu/kernel.ts";
 import { ACTIVATION_CONSTANTS } from "./activation.ts";
-import { biasConstants } from "./bias.ts";
-import { matrixConstants } from "./decode.ts";
+import { biasConstants, biasNumbers } from "./bias.ts";
+import { matrixConstants, matrixNumbers } from "./decode.ts";
 
 export const expertUpMany = defineKernel({
   name: "expert_up_many",
@@ -25,11 +25,18 @@ export const expertUpMany = defineKernel({
   constants: {
     experts: "u32",
     top: "u32",
-    height: "u32",
     ...ACTIVATION_CONSTANTS,
     ...matrixConstants("w1"),
     ...matrixConstants("w3"),
     ...biasConstants("b1"),
     ...biasConstants("b3"),
+  },
+  numbers: {
+    columns: "u32",
+    height: "u32",
+    ...matrixNumbers("w1"),
+    ...matrixNumbers("w3"),
+    ...biasNumbers("b1"),
+    ...biasNumbers("b3"),
   },
 });
