@@ -8,7 +8,7 @@ struct Numbers {
   kv_heads: u32,    // K
   ring: u32,
   window: u32,      // 0: none
-  divisor: f32,     // sqrt(C) as a rule
+  factor: f32,      // 1 / divisor
 }
 override head_width: u32;  // C
 override has_sinks: bool;
@@ -88,7 +88,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         );
       }
     }
-    score = select(vec4(LOWEST), score / numbers.divisor, seen);
+    score = select(vec4(LOWEST), score * numbers.factor, seen);
     let now = max(largest, largest_of(score, lane));
     let kept = exp(largest - now);
     largest = now;
