@@ -4,11 +4,11 @@
 // sums columns of v (online softmax: Milakov and Gimelshein 2018). A block in which a token sees no
 // key leaves its sums as they are, so that its bits do not depend on its neighbours.
 struct Numbers {
-  heads: u32,       // H
-  kv_heads: u32,    // K
+  heads: u32,     // H
+  kv_heads: u32,  // K
   ring: u32,
-  window: u32,      // 0: none
-  factor: f32,      // 1 / divisor
+  window: u32,    // 0: none
+  factor: f32,    // 1 / divisor
 }
 override head_width: u32;  // C
 override has_sinks: bool;

@@ -3,12 +3,12 @@
 // and split. Keys come in blocks of 64; of each block, a lane scores one key, then sums columns of
 // v.
 struct Numbers {
-  heads: u32,       // H
-  kv_heads: u32,    // K
+  heads: u32,     // H
+  kv_heads: u32,  // K
   ring: u32,
-  window: u32,      // 0: none
-  factor: f32,      // 1 / divisor
-  splits: u32,      // the most splits that a window can touch
+  window: u32,    // 0: none
+  factor: f32,    // 1 / divisor
+  splits: u32,    // the most splits that a window can touch
 }
 override head_width: u32;  // C
 

@@ -141,7 +141,8 @@ export class GpuRecorder implements Ops {
   layerNorm(x: Tensor, w: Weight, bias: Weight, eps: number): Tensor {
     assert(w.matrix.columns === x.width && bias.matrix.columns === x.width, `a norm of rows of ${x.width}`);
     const y = this.like(x);
-    const given = { last: last(x), width: x.width, offset: w.matrix.weight / 4, shift: bias.matrix.weight / 4, eps };
+    const at = { offset: w.matrix.weight / 4, shift: bias.matrix.weight / 4 };
+    const given = { last: last(x), width: x.width, share: 1 / x.width, ...at, eps };
     const operands = { x: memoryOf(x), weight: bufferOf(w), bias: bufferOf(bias), y: memoryOf(y) };
     this.recording.dispatch(layerNorm, given, operands, [1, this.rowsOf(x)]);
     return y;
