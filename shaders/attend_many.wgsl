@@ -4,11 +4,11 @@
 // sums columns of v (online softmax: Milakov and Gimelshein 2018). A block in which a token sees no
 // key leaves its sums as they are, so that its bits do not depend on its neighbours.
 struct Numbers {
-  heads: u32,       // H
-  kv_heads: u32,    // K
+  heads: u32,     // H
+  kv_heads: u32,  // K
   ring: u32,
-  window: u32,      // 0: none
-  divisor: f32,     // sqrt(C) as a rule
+  window: u32,    // 0: none
+  factor: f32,    // 1 / divisor
 }
 override head_width: u32;  // C
 override has_sinks: bool;
@@ -88,7 +88,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         );
       }
     }
-    score = select(vec4(LOWEST), score / numbers.divisor, seen);
+    score = select(vec4(LOWEST), score * numbers.factor, seen);
     let now = max(largest, largest_of(score, lane));
     let kept = exp(largest - now);
     largest = now;

@@ -3,12 +3,12 @@
 // and split. Keys come in blocks of 64; of each block, a lane scores one key, then sums columns of
 // v.
 struct Numbers {
-  heads: u32,       // H
-  kv_heads: u32,    // K
+  heads: u32,     // H
+  kv_heads: u32,  // K
   ring: u32,
-  window: u32,      // 0: none
-  divisor: f32,     // sqrt(C) as a rule
-  splits: u32,      // the most splits that a window can touch
+  window: u32,    // 0: none
+  factor: f32,    // 1 / divisor
+  splits: u32,    // the most splits that a window can touch
 }
 override head_width: u32;  // C
 
@@ -71,7 +71,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
       let at = (s % numbers.ring * numbers.kv_heads + shared_head) * quads;
       score = 0.0;
       for (var i = 0u; i < quads; i++) { score += dot(query[i], keys[at + i]); }
-      score /= numbers.divisor;
+      score *= numbers.factor;
     }
     let now = max(largest, largest_of(score, lane));
     let kept = exp(largest - now);

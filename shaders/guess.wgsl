@@ -12,7 +12,7 @@ struct Numbers {
 @group(1) @binding(1) var<uniform> numbers: Numbers;
 
 var<workgroup> stalled: u32;
-var<workgroup> key: array<f32, 256>;        // by expert
+var<workgroup> key: array<f32, 256>;  // by expert
 var<workgroup> bits: array<atomic<u32>, 8>;
 
 @compute @workgroup_size(256)

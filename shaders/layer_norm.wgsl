@@ -4,6 +4,7 @@ struct Numbers {
   width: u32,
   offset: u32,  // of weight, in words
   shift: u32,   // of bias
+  share: f32,   // 1 / width
   eps: f32,
 }
 
@@ -31,16 +32,15 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   let t = group.y;
   if (t >= rows()) { return; }
   let begin = t * numbers.width;
-  let count = f32(numbers.width);
   var sum = 0.0;
   for (var i = lane; i < numbers.width; i += 128u) { sum += x[begin + i]; }
-  let mean = total(sum, lane) / count;
+  let mean = total(sum, lane) * numbers.share;
   var squares = 0.0;
   for (var i = lane; i < numbers.width; i += 128u) {
     let value = x[begin + i] - mean;
     squares += value * value;
   }
-  let inverse = 1.0 / sqrt(total(squares, lane) / count + numbers.eps);
+  let inverse = 1.0 / sqrt(total(squares, lane) * numbers.share + numbers.eps);
   for (var i = lane; i < numbers.width; i += 128u) {
     y[begin + i] = weight[numbers.offset + i] * ((x[begin + i] - mean) * inverse) + bias[numbers.shift + i];
   }

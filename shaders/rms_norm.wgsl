@@ -3,6 +3,7 @@
 struct Numbers {
   width: u32,
   offset: u32,
+  share: f32,  // 1 / width
   eps: f32,
 }
 
@@ -33,7 +34,7 @@ fn main(
     if (lane < stride) { partial[lane] += partial[lane + stride]; }
   }
   workgroupBarrier();
-  let inverse = 1.0 / sqrt(partial[0] / f32(numbers.width) + numbers.eps);
+  let inverse = 1.0 / sqrt(partial[0] * numbers.share + numbers.eps);
   for (var i = lane; i < numbers.width; i += 128u) {
     y[begin + i] = weight[numbers.offset + i] * (x[begin + i] * inverse);
   }

@@ -10,20 +10,20 @@
 @group(1) @binding(4) var<uniform> numbers: Numbers;
 
 var<workgroup> stalled: u32;
-var<workgroup> logit: array<f32, 256>;  // by expert
-var<workgroup> chosen: array<u32, 256>; // by rank
+var<workgroup> key: array<f32, 256>;     // by expert
+var<workgroup> chosen: array<u32, 256>;  // by rank
 
 @compute @workgroup_size(256)
 fn main(@builtin(local_invocation_index) lane: u32) {
   if (lane == 0u) { stalled = report.stall; }
   if (workgroupUniformLoad(&stalled) != NONE) { return; }
 
-  if (lane < experts) { logit[lane] = keys[lane]; }
+  if (lane < experts) { key[lane] = keys[lane]; }
   workgroupBarrier();
   if (lane < experts) {
     var rank = 0u;
     for (var e = 0u; e < experts; e++) {
-      rank += u32(comes_before(logit[e], e, logit[lane], lane));
+      rank += u32(comes_before(key[e], e, key[lane], lane));
     }
     if (rank < top) { chosen[rank] = lane; }
   }
@@ -47,7 +47,7 @@ fn main(@builtin(local_invocation_index) lane: u32) {
 
   if (lane >= top) { return; }
   let id = chosen[lane];
-  let largest = logit[chosen[0]];
+  let largest = key[chosen[0]];
   var part = 1.0;
   var sum = 1.0;
   if (rule == GIVEN) {
@@ -59,14 +59,14 @@ fn main(@builtin(local_invocation_index) lane: u32) {
     }
   } else if (rule == SPARSEMIXER) {
     sum = 0.0;
-    for (var e = 0u; e < experts; e++) { sum += near(logit[e], e, logit[id], id); }
+    for (var e = 0u; e < experts; e++) { sum += near(key[e], e, key[id], id); }
   } else {
-    part = exp(logit[id] - largest);
+    part = exp(key[id] - largest);
     sum = 0.0;
     if (renormalise) {
-      for (var rank = 0u; rank < top; rank++) { sum += exp(logit[chosen[rank]] - largest); }
+      for (var rank = 0u; rank < top; rank++) { sum += exp(key[chosen[rank]] - largest); }
     } else {
-      for (var e = 0u; e < experts; e++) { sum += exp(logit[e] - largest); }
+      for (var e = 0u; e < experts; e++) { sum += exp(key[e] - largest); }
     }
   }
   routes[chosen_at(lane)] = id;

@@ -10,5 +10,5 @@ export const attendMany = defineKernel({
     head_width: "u32",
     has_sinks: "bool",
   },
-  numbers: { heads: "u32", kv_heads: "u32", ring: "u32", window: "u32", divisor: "f32" },
+  numbers: { heads: "u32", kv_heads: "u32", ring: "u32", window: "u32", factor: "f32" },
 });

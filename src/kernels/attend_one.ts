@@ -7,5 +7,5 @@ export const attendOne = defineKernel({
   source: [prelude, source],
   bindings: { q: "read", keys: "read", values: "read", partial: "read_write" },
   constants: { head_width: "u32" },
-  numbers: { heads: "u32", kv_heads: "u32", ring: "u32", window: "u32", divisor: "f32", splits: "u32" },
+  numbers: { heads: "u32", kv_heads: "u32", ring: "u32", window: "u32", factor: "f32", splits: "u32" },
 });

@@ -6,5 +6,5 @@ export const layerNorm = defineKernel({
   name: "layer_norm",
   source: [prelude, source],
   bindings: { x: "read", weight: "read", bias: "read", y: "read_write" },
-  numbers: { width: "u32", offset: "u32", shift: "u32", eps: "f32" },
+  numbers: { width: "u32", offset: "u32", shift: "u32", share: "f32", eps: "f32" },
 });

@@ -118,7 +118,7 @@ export class GpuRecorder implements Ops {
     assert(x.width % width === 0, `${x.width} columns are whole runs of ${width}`);
     const y = this.like(x);
     const operands = { x: memoryOf(x), weight: bufferOf(w), y: memoryOf(y) };
-    const constants = { last: last(x), width, offset: w.matrix.weight / 4, eps };
+    const constants = { last: last(x), width, offset: w.matrix.weight / 4, share: 1 / width, eps };
     this.recording.dispatch(rmsNorm, constants, operands, [x.width / width, this.rowsOf(x)]);
     return y;
   }
@@ -141,7 +141,8 @@ export class GpuRecorder implements Ops {
   layerNorm(x: Tensor, w: Weight, bias: Weight, eps: number): Tensor {
     assert(w.matrix.columns === x.width && bias.matrix.columns === x.width, `a norm of rows of ${x.width}`);
     const y = this.like(x);
-    const given = { last: last(x), width: x.width, offset: w.matrix.weight / 4, shift: bias.matrix.weight / 4, eps };
+    const at = { offset: w.matrix.weight / 4, shift: bias.matrix.weight / 4 };
+    const given = { last: last(x), width: x.width, share: 1 / x.width, ...at, eps };
     const operands = { x: memoryOf(x), weight: bufferOf(w), bias: bufferOf(bias), y: memoryOf(y) };
     this.recording.dispatch(layerNorm, given, operands, [1, this.rowsOf(x)]);
     return y;
@@ -205,7 +206,7 @@ export class GpuRecorder implements Ops {
     const y = this.like(q);
     const heads = q.width / headWidth;
     const shape = { heads, head_width: headWidth, window: window ?? 0 };
-    const kept = { ...shape, kv_heads: width / headWidth, ring, divisor };
+    const kept = { ...shape, kv_heads: width / headWidth, ring, factor: 1 / divisor };
     const read = { q: memoryOf(q), keys, values };
     // Something must be bound; without sinks it is not read.
     const ends = { sinks: sinks ? bufferOf(sinks) : keys, y: memoryOf(y) };
