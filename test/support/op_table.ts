@@ -106,20 +106,27 @@ export const affine = (bits: Affine["bits"], group: Affine["group"], scales: Flo
 
 const FLOATS = ["f16", "bf16", "f32"] as const;
 
-/** Every encoding that a matrix may have; of the rarer bits, each group and type of scales once. */
-export const ENCODINGS: readonly Encoding[] = [
+const COMMON: readonly Encoding[] = [
   plain("f32"),
   plain("f16"),
   plain("bf16"),
   ...([4, 8] as const).flatMap((bits) =>
     ([32, 64, 128] as const).flatMap((group) => FLOATS.map((scales) => affine(bits, group, scales))),
   ),
+];
+
+/** Each of these with each type of scales, and each size of groups with some of them. */
+const RARER: readonly Encoding[] = [
   ...([2, 3, 5, 6] as const).flatMap((bits) =>
     FLOATS.map((scales, i) => affine(bits, GROUP_SIZES[(bits + i) % GROUP_SIZES.length]!, scales)),
   ),
-  ...([4, 8] as const).map((bits) => affine(bits, 16, "f16")),
+  affine(4, 16, "f16"),
+  affine(8, 16, "bf16"),
   MXFP4,
 ];
+
+/** Encodings that a matrix may have. */
+export const ENCODINGS: readonly Encoding[] = [...COMMON, ...RARER];
 
 /** An encoding in words, for the titles of tests. */
 export const nameOf = (encoding: Encoding): string =>
@@ -396,7 +403,7 @@ const deepseek = (bias: Weight): Scores => ({
 const scaled = (own: Weight): Scores => ({ ...SOFTMAX, renormalise: 0, scale: 2.5, expertScale: own });
 
 export const OP_TABLE: readonly OpCase[] = [
-  ...ENCODINGS.map((encoding) =>
+  ...[...COMMON, MXFP4].map((encoding) =>
     line(`embed, ${nameOf(encoding)}`, [weight(7, 128, encoding)], (ops, w) => ops.embed(w)),
   ),
   line("embed, an odd width", [weight(7, 13, plain("bf16"))], (ops, w) => ops.embed(w)),
@@ -545,18 +552,18 @@ export const OP_TABLE: readonly OpCase[] = [
   ),
   line("add", [activation(131), activation(131)], (ops, a, b) => ops.add(a, b), { tolerance: 1e-7 }),
   ...[0, 1, 2, 3, 4, 5, 6].map((third) => {
-    const three = [ENCODINGS[third]!, ENCODINGS[third + 7]!, ENCODINGS[third + 14]!] as const;
+    const three = [COMMON[third]!, COMMON[third + 7]!, COMMON[third + 14]!] as const;
     return line(
       `moe, ${three.map(nameOf).join("; ")}`,
       [activation(128), weight(4, 128), experts(4, 2, [128, 128], three)],
       moe(),
     );
   }),
-  ...[21, 22, 23, 24, 25].map((third) => {
-    const three = [ENCODINGS[third]!, ENCODINGS[third + 5]!, ENCODINGS[third + 10]!] as const;
+  ...[SILU, ...ACTIVATIONS].map((activate, third) => {
+    const three = [RARER[third]!, RARER[third + 5]!, RARER[third + 10]!] as const;
     return line(
-      `moe, ${three.map(nameOf).join("; ")}`,
-      [activation(128), weight(4, 128), experts(4, 2, [128, 128], three)],
+      `moe, ${activate.kind}, ${three.map(nameOf).join("; ")}`,
+      [activation(128), weight(4, 128), experts(4, 2, [128, 128], three, { activation: activate })],
       moe(),
     );
   }),
@@ -584,17 +591,6 @@ export const OP_TABLE: readonly OpCase[] = [
       }),
     ],
     moe(),
-  ),
-  ...ACTIVATIONS.map((activate) =>
-    line(
-      `moe, ${activate.kind}, odd widths`,
-      [
-        activation(13, 6),
-        weight(5, 13),
-        experts(5, 2, [13, 9], [plain("f32"), plain("f16"), plain("bf16")], { activation: activate }),
-      ],
-      moe(),
-    ),
   ),
   line(
     "moe, an encoding for each matrix, odd widths",
