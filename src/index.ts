@@ -13,7 +13,7 @@ export { listModels } from "./engine/stored_models.ts";
 
 /**
  * Opens a model: resolves when it can answer, which is before the last expert has arrived. In a
- * page the engine runs in a worker.
+ * page the engine runs in a worker, where that can be.
  * @throws MixtabError with a stable `code`; see {@link ErrorCode}.
  */
 export async function createEngine(model: ModelReference, options: EngineOptions = {}): Promise<Engine> {
@@ -24,9 +24,9 @@ export async function createEngine(model: ModelReference, options: EngineOptions
       "This page was loaded without encryption, where browsers offer neither WebGPU nor hashing. Open it by https, or from localhost.",
     );
   options.signal?.throwIfAborted();
-  if (typeof Worker === "undefined") return await openEngine(openSource(model), options);
-  const { default: EngineWorker } = await import("./worker/worker.ts?worker&inline");
   const absolute = typeof model === "string" ? resolveModel(model, globalThis.document?.baseURI) : model;
+  if (!hasWorkers()) return await openEngine(openSource(absolute), options);
+  const { default: EngineWorker } = await import("./worker/worker.ts?worker&inline");
   return await openInWorker(new EngineWorker(), absolute, options);
 }
 
@@ -39,6 +39,12 @@ export async function deleteModel(reference: string, options: StoreOptions = {})
   assertNamed(reference);
   return await deleteStored(reference, options, globalThis.document?.baseURI);
 }
+
+/**
+ * Whether a worker of ours can be a secure context: not where the page has no origin of its own, as
+ * in a sandboxed frame. There the engine runs in the page.
+ */
+const hasWorkers = (): boolean => typeof Worker !== "undefined" && globalThis.origin !== "null";
 
 function assertNamed(reference: string): void {
   if (reference.trim() === "")
