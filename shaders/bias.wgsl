@@ -1,5 +1,6 @@
 // Adds a bias to sums of four rows. A bias is a column of plain numbers among the words of its
-// expert; the shader that uses this has decode.wgsl and says how many rows there are: `numbers.height`.
+// expert. The shader that uses this has decode.wgsl, and says in `numbers.height` how many rows
+// there are.
 struct Bias {
   dtype: u32,   // NONE: there is no bias
   weight: u32,  // offset in words

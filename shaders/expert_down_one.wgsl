@@ -1,5 +1,5 @@
-// y[pair] = w2 up[pair] + b2 of the pair's expert, for one token. Each workgroup computes 16 rows of one
-// pair, in the way of `linear_one`.
+// y[pair] = w2 up[pair] + b2 of the pair's expert, for one token. Each workgroup computes 16 rows
+// of one pair, in the way of `linear_one`.
 override w2_bits: u32;
 override w2_table: u32;
 override w2_group: u32;

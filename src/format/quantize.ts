@@ -26,6 +26,7 @@ const SMALLEST_SCALE = Math.fround(1e-7);
  * @see https://github.com/ml-explore/mlx `affine_quantize`
  */
 export function quantizeRows(values: Float32Array, columns: number, { bits, group, scales }: Affine): QuantizedRows {
+  assert(bits === 4 || bits === 8, "floats are quantised to 4 or 8 bits");
   assert(columns % group === 0 && values.length % columns === 0, `${values.length} values are rows of whole groups`);
   const groups = values.length / group;
   const words = new Uint32Array((values.length * bits) / 32);

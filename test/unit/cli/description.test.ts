@@ -72,6 +72,19 @@ test("a config that claims MLX's quantisation is taken at its word, and a 4-bit 
   expect(said).not.toHaveProperty("embedding");
 });
 
+test("gpt-oss's config claims MXFP4 for experts, and floats for what it excepts", () => {
+  const quantization_config = {
+    quant_method: "mxfp4",
+    modules_to_not_convert: ["model.layers.*.self_attn", "model.layers.*.mlp.router", "model.embed_tokens", "lm_head"],
+  };
+  const config = { ...(configOf("gpt-oss-20b-derivative") as object), vocab_size: 201088, quantization_config };
+  expect(facts(config)).toMatchObject({
+    experts: "32 per layer, 4 per token, fp4, groups of 32, in 24 layers",
+    records: "768 of at most 13.2 MB",
+    dense: expect.stringContaining("1.9 GB"),
+  });
+});
+
 test("a folder is described by its files, and a window by layer", async () => {
   const source = directorySource(join(fixtures, "mlx/mixtral_q4g64"));
   const described = { ...(await openRepository(source, null, "")), source };
