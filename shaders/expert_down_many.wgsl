@@ -1,6 +1,6 @@
-// y[pair] = w2 up[pair] + b2 of the pair's expert. Each workgroup computes 32 rows of a tile of up to 32
-// pairs that share an expert; each lane computes 4 rows of 4 pairs. Every sum runs over the columns
-// in order, wherever in its tile a pair lies.
+// y[pair] = w2 up[pair] + b2 of the pair's expert. Each workgroup computes 32 rows of a tile of up
+// to 32 pairs that share an expert; each lane computes 4 rows of 4 pairs. Every sum runs over the
+// columns in order, wherever in its tile a pair lies.
 override columns: u32;  // F
 override height: u32;   // D
 override w2_bits: u32;

@@ -1,5 +1,5 @@
-// y[pair] = w2 up[pair] + b2 of the pair's expert, for one token. Each workgroup computes 16 rows of one
-// pair, in the way of `linear_one`.
+// y[pair] = w2 up[pair] + b2 of the pair's expert, for one token. Each workgroup computes 16 rows
+// of one pair, in the way of `linear_one`.
 override columns: u32;  // F
 override height: u32;   // D
 override w2_bits: u32;

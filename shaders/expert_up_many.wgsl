@@ -1,6 +1,6 @@
-// up[pair] = activation(w1 x[t] + b1, w3 x[t] + b3) of the pair's expert. Each workgroup computes 32 rows of
-// a tile of up to 32 pairs that share an expert; each lane computes 4 rows of 4 pairs. Every sum
-// runs over the columns in order, wherever in its tile a pair lies.
+// up[pair] = activation(w1 x[t] + b1, w3 x[t] + b3) of the pair's expert. Each workgroup computes
+// 32 rows of a tile of up to 32 pairs that share an expert; each lane computes 4 rows of 4 pairs.
+// Every sum runs over the columns in order, wherever in its tile a pair lies.
 override columns: u32;  // D
 override height: u32;   // F
 override w1_bits: u32;

@@ -1,5 +1,5 @@
-// up[pair] = activation(w1 x + b1, w3 x + b3) of the pair's expert, for one token. Each workgroup computes 16
-// rows of w1 and of w3 for one pair, in the way of `linear_one`.
+// up[pair] = activation(w1 x + b1, w3 x + b3) of the pair's expert, for one token. Each workgroup
+// computes 16 rows of w1 and of w3 for one pair, in the way of `linear_one`.
 override columns: u32;  // D
 override height: u32;   // F
 override w1_bits: u32;
