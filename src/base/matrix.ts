@@ -6,10 +6,10 @@ export type Float = "f32" | "f16" | "bf16";
 /**
  * How a matrix is stored. `plain`: each weight is one float. The other two store each weight as an
  * unsigned integer q of few bits, and every `group` consecutive inputs of a row share one scale.
- * `affine`, the format of MLX: w = scale * q + bias, where a group also shares a bias. `codebook`: w
- * = scale * table[q]. The integers of a row are one string of bits along the input dimension, in u32
- * words, each integer lowest bit first: 32 of them fill as many words as they have bits, and one may
- * begin in one word and end in the next.
+ * `affine`, the format of MLX: w = scale * q + bias, where a group also shares a bias. `codebook`:
+ * w = scale * table[q]. The integers of a row are one string of bits along the input dimension, in
+ * u32 words, each integer lowest bit first: 32 of them fill as many words as they have bits, and
+ * one may begin in one word and end in the next.
  */
 export type Encoding = Plain | Affine | Codebook;
 

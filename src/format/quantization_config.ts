@@ -20,8 +20,8 @@ export type Claims = (module: string) => Claim | false | undefined;
  * Reads `quantization` (the key of MLX, which newer files repeat as `quantization_config`). It
  * gives group_size, bits and mode for all modules. An entry whose key is a module's path overrides
  * them for that module: with an object, or with false if the module is not quantised. Also reads
- * gpt-oss's `quantization_config`, whose quant_method is mxfp4. Errors: unsupported-quantization for
- * the methods of other libraries (GPTQ, AWQ, fp8, bitsandbytes, ...).
+ * gpt-oss's `quantization_config`, whose quant_method is mxfp4. Errors: unsupported-quantization
+ * for the methods of other libraries (GPTQ, AWQ, fp8, bitsandbytes, ...).
  */
 export function readClaims(config: unknown): Claims {
   const { quantization, quantization_config: copy } = isObject(config) ? config : {};
@@ -42,14 +42,35 @@ export function readClaims(config: unknown): Claims {
 
 /**
  * What transformers writes for MXFP4: all is quantised but for the modules that
- * `modules_to_not_convert` names, and what they contain. A `*` in a name is any text.
+ * `modules_to_not_convert` names, and what they contain.
  */
 function mxfp4Claims({ modules_to_not_convert: excepted }: Record<string, unknown>): Claims {
   const names = (Array.isArray(excepted) ? excepted : []).filter((name) => typeof name === "string");
-  const literal = (text: string) => text.replace(/[^\w]/g, "\\$&");
-  const patterns = names.map((name) => new RegExp(`^${name.split("*").map(literal).join(".*")}(\\.|$)`));
   const claim: Claim = { bits: 4, group: MXFP4.group, mode: "mxfp4" };
-  return (module) => (patterns.some((pattern) => pattern.test(module)) ? false : claim);
+  return (module) => {
+    const parts = module.split(".");
+    const enclosing = parts.map((_, i) => parts.slice(0, i + 1).join("."));
+    return names.some((name) => enclosing.some((each) => matches(name, each))) ? false : claim;
+  };
+}
+
+/**
+ * Whether `name` is `text`, where a `*` in it is any text. It is no regular expression, since one of
+ * many stars can take as good as forever, and config.json may come from anywhere.
+ */
+function matches(name: string, text: string): boolean {
+  const [head, ...rest] = name.split("*") as [string, ...string[]];
+  const tail = rest.pop();
+  if (tail === undefined) return text === name;
+  const end = text.length - tail.length;
+  if (!text.startsWith(head) || !text.endsWith(tail)) return false;
+  let at = head.length;
+  for (const piece of rest) {
+    const found = text.indexOf(piece, at);
+    if (found < 0) return false;
+    at = found + piece.length;
+  }
+  return at <= end;
 }
 
 /** An override without `mode` is affine, whatever mode is given for all modules, as in MLX. */

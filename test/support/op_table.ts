@@ -418,6 +418,14 @@ export const OP_TABLE: readonly OpCase[] = [
       ops.linear(x, w),
     ),
   ),
+  ...[...([2, 3, 5, 6] as const).map((bits) => affine(bits, 32, "f16")), MXFP4].map((encoding) =>
+    line(
+      `linear, 19 rows of 160, ${nameOf(encoding)}`,
+      [activation(160), weight(19, 160, encoding)],
+      (ops, x, w) => ops.linear(x, w),
+      { steps: [3] },
+    ),
+  ),
   line("linear, several tiles of tokens", [activation(96), weight(70, 96, q4)], (ops, x, w) => ops.linear(x, w), {
     steps: [37],
     bucket: 64,

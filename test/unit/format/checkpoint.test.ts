@@ -428,6 +428,24 @@ describe("MXFP4", () => {
       expect(claims(module)).toBe(false);
     expect(claims("lm_header")).not.toBe(false);
   });
+
+  it.each([
+    ["a.*.b", ["a.1.b", "a.1.2.b.c"], ["a.b", "x.a.1.b", "a.1.bc"]],
+    ["*.b", ["a.b", "a.b.c"], ["b", "a.bc"]],
+    ["a*", ["a", "ab", "a.b"], ["b.a"]],
+    ["a*a", ["aa", "aba.c"], ["a"]],
+    ["a*b*b", ["abb"], ["ab"]],
+    ["a+.b", ["a+.b"], ["aa.b", "a+xb"]],
+  ])("excepts by %s what it matches and no more", (pattern, excepted, others) => {
+    const claims = readClaims({ quantization_config: { quant_method: "mxfp4", modules_to_not_convert: [pattern] } });
+    expect(excepted.filter((module) => claims(module) !== false)).toEqual([]);
+    expect(others.filter((module) => claims(module) === false)).toEqual([]);
+  });
+
+  it("takes no longer for a pattern of many stars", () => {
+    const config = { quantization_config: { quant_method: "mxfp4", modules_to_not_convert: [`${"a*".repeat(40)}b`] } };
+    expect(readClaims(config)("a".repeat(80))).not.toBe(false);
+  });
 });
 
 describe("rows that alternate, columns for rows", () => {
