@@ -23,6 +23,7 @@ const WORTH_A_RETRY: ReadonlySet<string> = new Set<Failure["code"]>([
   "quota",
   "missing-shard",
   "closed",
+  "not-finite",
   "unexpected",
 ]);
 
@@ -32,7 +33,14 @@ const ENDS_THE_ENGINE: ReadonlySet<string> = new Set<Failure["code"]>([
   "out-of-memory",
   "changed",
   "closed",
+  "not-finite",
 ]);
+
+/** Failures for which what is stored may be the cause. */
+const OF_STORAGE: ReadonlySet<string> = new Set<Failure["code"]>(["store", "quota", "not-finite"]);
+
+/** Whether to show what is stored. */
+export const concernsStorage = ({ code }: Failure): boolean => OF_STORAGE.has(code);
 
 /** Whether a Retry button makes sense. */
 export const worthARetry = ({ code }: Failure): boolean => WORTH_A_RETRY.has(code);

@@ -32,7 +32,7 @@ export class Loading {
   /** Shows the progress of loading, before and after the model is ready. */
   progress(progress: Progress): void {
     this.#last = progress;
-    if (progress.warning) this.#notice.note(progress.warning);
+    if (progress.warning) this.#notice.warn(progress.warning);
     if (progress.waiting) this.bar.interrupted(progress.waiting, this.#info !== undefined);
     else if (progress.phase === "opening") this.bar.waiting("Reading the model’s description…");
     else if (progress.phase !== "done")

@@ -1,9 +1,11 @@
 import { button, h } from "./dom.ts";
-import type { Failure } from "./failure.ts";
+import { concernsStorage, type Failure } from "./failure.ts";
+import { StoredList } from "./stored_list.ts";
 
 /**
  * The boxes above the composer. One shows a failure (an alert, with a Retry button if that may
- * help); the other shows notes about problems despite which the work goes on.
+ * help); the other shows notes about problems despite which the work goes on. Where storage may be
+ * the cause, what is stored can be seen and deleted.
  */
 export class Notice {
   readonly root: HTMLElement;
@@ -11,8 +13,10 @@ export class Notice {
   #shown: Failure | undefined;
   readonly #notes = h("div", { role: "status", class: "notes", part: "notes" });
 
+  readonly #stored = new StoredList();
+
   constructor() {
-    this.root = h("div", { class: "notices" }, this.#alert, this.#notes);
+    this.root = h("div", { class: "notices" }, this.#alert, this.#notes, this.#stored.root);
   }
 
   /** Shows a failure, with a Retry button if there is something to retry. */
@@ -25,6 +29,7 @@ export class Notice {
       retry?.();
     });
     this.#alert.replaceChildren(words, ...(retry ? [again] : []));
+    if (concernsStorage(failure)) this.#stored.show();
   }
 
   /** Removes the failure that is shown; if `only` is given, only if it is that one. */
@@ -32,6 +37,12 @@ export class Notice {
     if (only !== this.#shown) return;
     this.#shown = undefined;
     this.#alert.replaceChildren();
+  }
+
+  /** Adds a note about what was loaded or stored. */
+  warn(text: string): void {
+    this.note(text);
+    this.#stored.show();
   }
 
   /** Adds a note, unless the same text is there already. */
@@ -44,5 +55,6 @@ export class Notice {
   clear(): void {
     this.clearFailure();
     this.#notes.replaceChildren();
+    this.#stored.hide();
   }
 }

@@ -72,6 +72,17 @@ test("a flipped byte in the store is noticed, the record fetched again, and the 
   await chat.filled();
   await expect(chat.page.getByText("fetched again").first()).toBeVisible();
   expect(site.log.filter(({ path }) => path.endsWith(WEIGHTS)).length).toBeGreaterThan(0);
+
+  // What is kept can be seen beside the note, and deleted, from the keyboard too.
+  const summary = chat.page.getByText("What this browser keeps");
+  await summary.focus();
+  await chat.page.keyboard.press("Enter");
+  const kept = chat.page.locator("mixtab-chat").getByRole("listitem");
+  await expect(kept).toContainText(/storyteller-moe\/ · 3\.\d MB/);
+  await kept.getByRole("button", { name: /^Delete what is kept of / }).press("Enter");
+  await expect(chat.page.getByText(/3\.\d MB deleted/)).toBeVisible();
+  await expect(kept).toHaveCount(0);
+  expect(await chat.ask("Hello!")).not.toBe("");
 });
 
 /** Runs in the page: flips a byte in the middle of every large record of every database, leaving the hashes as they are. */
