@@ -40,7 +40,7 @@ async function run({ model = "mlx/mixtral_q4g64", slots, chunk, prompt, shuffle 
     },
   );
   const next = numbers(11);
-  const ids = Array.from({ length: prompt }, () => Math.floor((next() + 1) * 128));
+  const ids = Array.from({ length: prompt }, () => Math.floor((next() + 1) * 64));
   let { token } = await session.prefill(ids, GREEDY);
   for (let step = 0; step < STEPS; step++) ({ token } = await session.decode(token, GREEDY));
   const hash = await sha256(new Uint8Array(await new Blob(logits as Float32Array<ArrayBuffer>[]).arrayBuffer()));
@@ -71,9 +71,26 @@ test("equal bits for slots = top-k, top-k + 1, half, all; for any order of reads
   expect((await run({ ...RESIDENT, chunk: 7, slots: 3 })).hash, "chunks of 7, 3 slots").toBe(hash);
 });
 
+/** A golden folder of each kind of mixture; `npm run test:all` takes those of every kind. */
+const MIXTURES = ["mlx/gpt_oss_mxfp4_q4", "hf/lfm2_moe"];
+const ALL_MIXTURES = ["qwen3_moe", "olmoe", "qwen2_moe", "granitemoe", "phimoe", "ernie4_5_moe"].map(
+  (type) => `hf/${type}`,
+);
+
+test.each(import.meta.env.MIXTAB_ALL ? [...MIXTURES, ...ALL_MIXTURES] : MIXTURES)(
+  "%s: equal bits for slots = top-k, top-k + 1, half, all, and for chunks of 1, 7, 256",
+  async (model) => {
+    const given = { model, prompt: 20 };
+    const { hash, pool } = await run(given);
+    for (const slots of [pool.top, pool.top + 1, Math.ceil(pool.slots.most / 2)])
+      expect((await run({ ...given, slots })).hash, `${slots} slots`).toBe(hash);
+    for (const chunk of [1, 7]) expect((await run({ ...given, chunk })).hash, `chunks of ${chunk}`).toBe(hash);
+  },
+);
+
 test("another prompt gives another hash", async () => {
-  const { hash } = await run(RESIDENT);
-  expect((await run({ prompt: 71 })).hash).not.toBe(hash);
+  const { hash } = await run({ prompt: 20 });
+  expect((await run({ prompt: 21 })).hash).not.toBe(hash);
 });
 
 test("at 2 slots a prompt of 300 tokens, two chunks, uploads each expert of a layer at most once", async () => {
