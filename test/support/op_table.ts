@@ -43,6 +43,7 @@ import {
   type Tensor,
   type Weight,
 } from "../../src/ops/ops.ts";
+import { ALL } from "./all.ts";
 
 /** Repeatable random numbers: returns the next one in [0, 1). */
 export type Random = () => number;
@@ -402,16 +403,27 @@ const deepseek = (bias: Weight): Scores => ({
 });
 const scaled = (own: Weight): Scores => ({ ...SOFTMAX, renormalise: 0, scale: 2.5, expertScale: own });
 
+/**
+ * For lines that differ in what both forms decode alike: the two forms in turn; all lines in both in
+ * `npm run test:all`.
+ */
+const inTurn = (index: number): Pick<Options, "forms"> => (ALL ? {} : { forms: [index % 2 === 0 ? "many" : "one"] });
+
 export const OP_TABLE: readonly OpCase[] = [
-  ...[...COMMON, MXFP4].map((encoding) =>
-    line(`embed, ${nameOf(encoding)}`, [weight(7, 128, encoding)], (ops, w) => ops.embed(w)),
+  ...[...COMMON, MXFP4].map((encoding, index) =>
+    line(`embed, ${nameOf(encoding)}`, [weight(7, 128, encoding)], (ops, w) => ops.embed(w), inTurn(index)),
   ),
   line("embed, an odd width", [weight(7, 13, plain("bf16"))], (ops, w) => ops.embed(w)),
   line("rmsNorm, fewer columns than lanes", [activation(5), vector(5)], (ops, x, w) => ops.rmsNorm(x, w, 1e-5)),
   line("rmsNorm, more columns than lanes", [activation(333), vector(333)], (ops, x, w) => ops.rmsNorm(x, w, 1e-5)),
   line("rmsNorm, three heads", [activation(3 * 40), vector(40)], (ops, x, w) => ops.rmsNorm(x, w, 1e-5)),
-  ...ENCODINGS.map((encoding) =>
-    line(`linear, ${nameOf(encoding)}`, [activation(128), weight(37, 128, encoding)], (ops, x, w) => ops.linear(x, w)),
+  ...ENCODINGS.map((encoding, index) =>
+    line(
+      `linear, ${nameOf(encoding)}`,
+      [activation(128), weight(37, 128, encoding)],
+      (ops, x, w) => ops.linear(x, w),
+      inTurn(index),
+    ),
   ),
   ...ENCODINGS.slice(0, 3).map((encoding) =>
     line(`linear, odd sizes, ${nameOf(encoding)}`, [activation(45), weight(19, 45, encoding)], (ops, x, w) =>
@@ -565,6 +577,7 @@ export const OP_TABLE: readonly OpCase[] = [
       `moe, ${three.map(nameOf).join("; ")}`,
       [activation(128), weight(4, 128), experts(4, 2, [128, 128], three)],
       moe(),
+      inTurn(third),
     );
   }),
   ...[SILU, ...ACTIVATIONS].map((activate, third) => {
@@ -573,6 +586,7 @@ export const OP_TABLE: readonly OpCase[] = [
       `moe, ${activate.kind}, ${three.map(nameOf).join("; ")}`,
       [activation(128), weight(4, 128), experts(4, 2, [128, 128], three, { activation: activate })],
       moe(),
+      inTurn(third),
     );
   }),
   line(
@@ -625,7 +639,7 @@ export const OP_TABLE: readonly OpCase[] = [
     [activation(32), weight(6, 32, plain("f32"), 0), experts(6, 2, [32, 32], [q4, q4, q4])],
     moe(),
   ),
-  ...RULINGS.map(({ title, size = 1, rule }) =>
+  ...RULINGS.map(({ title, size = 1, rule }, index) =>
     line(
       `moe by ${title}`,
       [
@@ -636,7 +650,7 @@ export const OP_TABLE: readonly OpCase[] = [
         perExpert(2),
       ],
       (ops, x, router, layer, bias, own) => moe(rule(bias, own))(ops, x, router, layer),
-      { steps: [13] },
+      { steps: [13], ...inTurn(index) },
     ),
   ),
   line(

@@ -1,13 +1,14 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { NONE, type Taps } from "../../../src/ops/ops.ts";
+import { ALL } from "../../support/all.ts";
 import { type Conditions, conversation, SHAPES } from "../../support/scheduler.ts";
 
 /**
  * `MIXTAB_CASES=10000 npx vitest run test/unit/experts/scheduler.test.ts` runs longer; MIXTAB_SEED
  * draws others.
  */
-const CASES = Number(process.env.MIXTAB_CASES ?? 360);
+const CASES = Number(process.env.MIXTAB_CASES ?? (ALL ? 2000 : 200));
 const SEED = Number(process.env.MIXTAB_SEED ?? 20261124);
 
 const conditions = fc.constantFrom(...SHAPES).chain((shape) => {

@@ -3,6 +3,7 @@ import { join, posix, sep } from "node:path";
 import { expect, test } from "vitest";
 import { cpuSpeaker } from "../../../src/ops/cpu/speaker.ts";
 import { directorySource } from "../../../src/source/directory.ts";
+import { ALL } from "../../support/all.ts";
 import {
   GOLDEN_FOLDERS,
   type Platform,
@@ -25,6 +26,7 @@ test("every folder of the fixtures with a golden.json is found", () => {
   expect(GOLDEN_FOLDERS.map(({ folder }) => folder).sort()).toEqual(folders.sort());
 });
 
-testModelGoldens(platform, GOLDEN_FOLDERS);
+// Of real conversations those with short answers; all of them in `npm run test:all`.
+testModelGoldens(platform, GOLDEN_FOLDERS, ALL ? {} : { longestAnswer: 40 });
 testAtenia(platform, 1e-4);
 testUpcycledStory(platform, 2);
