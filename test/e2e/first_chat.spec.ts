@@ -95,7 +95,7 @@ test("a second visit loads from the store and asks the network for no weights", 
 });
 
 test("the first words are painted before the last expert is requested", async ({ chat, open, site }) => {
-  site.rule({ path: WEIGHTS, bytesPerSecond: 150_000 });
+  site.rule({ path: WEIGHTS, bytesPerSecond: 50_000 });
   await open(`${CPU}&max-tokens=4`);
   await chat.ask("Hello!", false);
   await chat.page.evaluate(async () => void (await reached(1)));

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { type GpuSpeaker, gpuSpeaker } from "../../src/ops/gpu/speaker.ts";
 import type { Bucket } from "../../src/ops/ops.ts";
+import { ALL } from "../support/all.ts";
 import { chunksOf, fill, makeStack, STACK, someIds } from "../support/stack.ts";
 
 let gpu: GpuSpeaker;
@@ -27,16 +28,18 @@ async function logits(chunk: number, bucket: Bucket, ids: Uint32Array): Promise<
 }
 
 test("a prompt in chunks of any size has the bits of the whole, in any bucket", async () => {
-  const ids = someIds(150);
-  const whole = await logits(150, 256, ids);
-  expect(whole.length).toBe(150 * STACK.vocabulary);
-  for (const [chunk, bucket] of [
-    [1, 16],
-    [7, 16],
-    [16, 16],
-    [33, 64],
-    [7, 256],
-  ] as const)
+  const count = ALL ? 150 : 70;
+  const ids = someIds(count);
+  const whole = await logits(count, 256, ids);
+  expect(whole.length).toBe(count * STACK.vocabulary);
+  const others = ALL
+    ? ([
+        [1, 16],
+        [16, 16],
+        [7, 256],
+      ] as const)
+    : [];
+  for (const [chunk, bucket] of [[7, 16], [33, 64], ...others] as const)
     expect(await logits(chunk, bucket, ids), `chunks of ${chunk} in ${bucket}`).toEqual(whole);
 });
 

@@ -24,10 +24,10 @@ test("by default the answers of the story model's conversations lose nothing tha
   };
   const texts = chats
     .filter(({ prompt_ids }) => prompt_ids.length < 64)
-    .slice(0, ALL ? 7 : 3)
+    .slice(0, ALL ? 7 : 4)
     .map(({ prompt_ids, greedy_ids }) => ({ ids: [...prompt_ids, ...greedy_ids], from: prompt_ids.length }));
   const { tokens, perplexity, reference, divergence } = await measure(await open("auto"), texts, await open(false));
-  expect(tokens).toBeGreaterThan(ALL ? 700 : 100);
+  expect(tokens).toBeGreaterThan(ALL ? 700 : 60);
   expect(perplexity / reference).toBeLessThanOrEqual(1.01);
   expect(divergence).toBeLessThanOrEqual(0.005);
 });

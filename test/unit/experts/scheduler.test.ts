@@ -8,7 +8,7 @@ import { type Conditions, conversation, SHAPES } from "../../support/scheduler.t
  * `MIXTAB_CASES=10000 npx vitest run test/unit/experts/scheduler.test.ts` runs longer; MIXTAB_SEED
  * draws others.
  */
-const CASES = Number(process.env.MIXTAB_CASES ?? (ALL ? 2000 : 200));
+const CASES = Number(process.env.MIXTAB_CASES ?? (ALL ? 2000 : 120));
 const SEED = Number(process.env.MIXTAB_SEED ?? 20261124);
 
 const conditions = fc.constantFrom(...SHAPES).chain((shape) => {
