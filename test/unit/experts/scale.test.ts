@@ -215,9 +215,9 @@ function inUse(): number {
   return heapUsed + arrayBuffers;
 }
 
-const [FEW, MANY] = ALL ? [500, 2000] : [200, 700];
+const [FEW, MANY] = ALL ? [500, 2000] : [600, 1100];
 /** What so many tokens may leave behind: their ids, and what the engine learns about hot code. */
-const MOST_LEFT_BYTES = ALL ? 400_000 : 200_000;
+const MOST_LEFT_BYTES = 400_000;
 
 test(`memory is flat from ${FEW} to ${MANY} tokens`, async () => {
   const bytes = new Map<number, number>();
