@@ -664,10 +664,9 @@ describe("text", () => {
   });
 
   it("an abort ends it with the signal's reason", async () => {
-    server.handler = () => {};
     const reason = new Error("enough");
     const stop = new AbortController();
-    setTimeout(() => stop.abort(reason), 5);
+    server.handler = () => stop.abort(reason);
     await expect(source().text("config.json", stop.signal)).rejects.toBe(reason);
   });
 });
