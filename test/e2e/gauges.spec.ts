@@ -75,7 +75,7 @@ test("the gauges are named, speak only when asked, and keep their size while the
   chat,
   open,
 }) => {
-  await open(`${CPU}&budget=300kB`);
+  await open(`${CPU}&budget=300kB&max-tokens=40`);
   await chat.event("mixtab-ready");
   await chat.filled();
   await expect(chat.progress).toBeHidden();

@@ -215,7 +215,7 @@ function inUse(): number {
   return heapUsed + arrayBuffers;
 }
 
-const [FEW, MANY] = ALL ? [500, 2000] : [600, 1100];
+const [FEW, MANY] = ALL ? [500, 2000] : [500, 800];
 /** What so many tokens may leave behind: their ids, and what the engine learns about hot code. */
 const MOST_LEFT_BYTES = 400_000;
 
