@@ -2,6 +2,7 @@
 import "fake-indexeddb/auto";
 import { IDBFactory } from "fake-indexeddb";
 import fc from "fast-check";
+import { openDB } from "idb";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { sha256 } from "../../../src/base/hash.ts";
 import { openIndexedDbStore } from "../../../src/store/indexeddb.ts";
@@ -88,7 +89,19 @@ test("a database that never answers is an error when it is opened, and costs a r
 });
 
 /** What may happen to a store while its records are read. */
-const EVENTS = ["put", "replace", "damage", "clear", "doubt", "stall"] as const;
+const EVENTS = ["put", "replace", "damage", "clear", "doubt", "stall", "close"] as const;
+
+/** Flips a bit of a record in the database, past the store. */
+async function damageInDatabase(name: string, key: string): Promise<void> {
+  const database = await openDB(name);
+  const record = await database.get("records", key);
+  if (record) {
+    const bytes = new Uint8Array(await record.blob.arrayBuffer());
+    bytes[7]! ^= 1;
+    await database.put("records", { ...record, blob: new Blob([bytes]) }, key);
+  }
+  database.close();
+}
 
 test("whatever happens to a store, a read gives a whole record, nothing, or an error; none stays pending", async () => {
   const script = fc.array(fc.tuple(fc.constantFrom(...EVENTS), fc.integer({ min: 0, max: 2 })), {
@@ -100,7 +113,8 @@ test("whatever happens to a store, a read gives a whole record, nothing, or an e
     fc.asyncProperty(script, fc.boolean(), async (events, inDatabase) => {
       vi.stubGlobal("indexedDB", new IDBFactory());
       const records = new Map();
-      const store: Store = inDatabase ? await openIndexedDbStore("chaos", SHORT) : memoryStore(records);
+      const open = async () => (inDatabase ? await openIndexedDbStore("chaos", SHORT) : memoryStore(records));
+      let store: Store = await open();
       const written = new Map<string, Set<string>>();
       const put = async (key: string, byte: number) => {
         const bytes = new Uint8Array(300).fill(byte);
@@ -108,26 +122,36 @@ test("whatever happens to a store, a read gives a whole record, nothing, or an e
         await store.put(key, bytes).catch(() => {});
       };
       const reads: Promise<void>[] = [];
+      const read = (key: string) => {
+        const checked = readWhole(store, key).then(
+          (bytes) => {
+            if (bytes) expect(written.get(key)?.has(bytes.join()), "a record that was put").toBe(true);
+          },
+          (error) => expect(error).toHaveProperty("code"),
+        );
+        reads.push(checked);
+      };
       for (const [index, [event, which]] of events.entries()) {
         const key = `r${which}`;
-        reads.push(
-          readWhole(store, key).then(
-            (bytes) => {
-              if (bytes) expect(written.get(key)?.has(bytes.join()), "a record that was put").toBe(true);
-            },
-            (error) => expect(error).toHaveProperty("code"),
-          ),
-        );
+        read(key);
         if (event === "put" || event === "replace") await put(key, index);
         else if (event === "clear") await store.delete("").catch(() => {});
         else if (event === "doubt") store.doubt();
+        else if (event === "damage" && inDatabase) await damageInDatabase("chaos", key);
         else if (event === "damage" && records.has(key)) records.get(key).bytes[7] ^= 1;
-        else if (event === "stall" && inDatabase) {
+        else if (event === "close") {
+          store.close();
+          read(key);
+          store = await open();
+        } else if (event === "stall" && inDatabase) {
           const get = vi.spyOn(IDBObjectStore.prototype, "get").mockImplementation(unanswered);
           await readWhole(store, key).catch(() => {});
           get.mockRestore();
         }
-        if (event === "damage") store.doubt();
+        if (event === "damage") {
+          store.doubt();
+          read(key);
+        }
       }
       await Promise.all(reads);
       store.close();
