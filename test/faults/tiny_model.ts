@@ -53,6 +53,7 @@ export async function answerOf(source: Source, store: Store | null): Promise<str
   try {
     const loaded = await loadModel(speaker, source, store, { ...OPTIONS, closed: closed.signal });
     const filled = loaded.fill(closed.signal);
+    filled.catch(() => {}); // it may fail before it is waited for
     const hash = createHash("sha256");
     const onTaps = (taps: ReadonlyMap<string, Float32Array | Uint32Array>) => void hash.update(taps.get("logits")!);
     const session = new Session(speaker, loaded, { taps: "all", onTaps });

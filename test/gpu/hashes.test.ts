@@ -28,7 +28,7 @@ interface Run {
 async function run({ model = "mlx/mixtral_q4g64", slots, chunk, prompt, shuffle }: Run) {
   const speaker = await shared;
   const source = httpSource(new URL(`/test/fixtures/${model}/`, location.href).href);
-  const loaded = await loadModel(speaker, source, null, { quantize: false, slots, contextLength: 512 });
+  const loaded = await loadModel(speaker, source, null, { quantize: false, slots, contextLength: prompt + STEPS + 1 });
   const pool = shuffle === undefined ? loaded.pool! : shuffledPool(loaded.pool!, loaded.library!, shuffle);
   const logits: Float32Array[] = [];
   const session = new Session(
