@@ -111,15 +111,23 @@ class IndexedDbStore implements Store {
 
   async database(): Promise<Database> {
     if (this.closed) throw closedError();
-    this.connection ??= inTime(
-      connect(this.name, () => this.lose()),
-      this.patience,
-    );
+    this.connection ??= this.connect();
     try {
       return await this.connection;
     } catch (error) {
       this.connection = null;
       throw storeError(PLACE, error);
+    }
+  }
+
+  /** Opens the database; where that comes too late, closes it again. */
+  private async connect(): Promise<Database> {
+    const opening = connect(this.name, () => this.lose());
+    try {
+      return await inTime(opening, this.patience);
+    } catch (error) {
+      opening.then((database) => database.close()).catch(() => {});
+      throw error;
     }
   }
 

@@ -72,12 +72,12 @@ class OpfsStore implements Store {
   }
 
   async keys(prefix: string): Promise<string[]> {
-    return [...(await inTime(this.files(prefix), this.patience)).keys()];
+    return [...(await this.files(prefix)).keys()];
   }
 
   async sizes(prefix: string): Promise<ReadonlyMap<string, number>> {
     const sizes = new Map<string, number>();
-    for (const [key, handle] of await inTime(this.files(prefix), this.patience)) {
+    for (const [key, handle] of await this.files(prefix)) {
       const file = await inTime(handle.getFile(), this.patience).catch(() => undefined); // another tab may have removed it
       if (file) sizes.set(key, Math.max(0, file.size - TRAILER_BYTES));
     }
@@ -116,11 +116,14 @@ class OpfsStore implements Store {
   /** The files of the records whose keys begin with `prefix`, by key, in order. */
   private async files(prefix: string): Promise<ReadonlyMap<string, FileSystemFileHandle>> {
     if (this.closed) throw closedError();
-    try {
+    const list = async () => {
       const found: [string, FileSystemFileHandle][] = [];
       for await (const { path, handle } of files(await this.folder("records"), [])) found.push([keyOf(path), handle]);
       const asked = found.filter(([key]) => key.startsWith(prefix));
       return new Map(asked.sort(([a], [b]) => (a < b ? -1 : 1)));
+    };
+    try {
+      return await inTime(list(), this.patience);
     } catch (error) {
       throw storeError(PLACE, error);
     }

@@ -16,6 +16,7 @@ import { extname, join, normalize, resolve, sep } from "node:path";
  * @property {number} [largerThan] applies only to bodies of more bytes than this
  * @property {number} [bytesPerSecond] speed of each response
  * @property {number} [status] answers with this status and no file: 404, 500, 403 …
+ * @property {Record<string, string>} [headers] goes with `status`
  * @property {boolean} [ignoreRange] answers 200 with the whole file where 206 is due
  * @property {number} [cutAfter] destroys the connection after this many bytes of a longer body
  * @property {string | null} [etag] the ETag instead of the file's own; null: none
@@ -181,7 +182,7 @@ async function answerFile(root, rules, entry, response) {
   const size = file?.size ?? 0;
   const range = parseRange(entry.range, size);
   const rule = ruleFor(rules, entry.path, range ? range.end - range.begin : size);
-  if (rule?.status !== undefined) return empty(rule.status);
+  if (rule?.status !== undefined) return empty(rule.status, rule.headers);
   if (!file) return empty(404);
   const asked = rule?.ignoreRange ? undefined : range;
   if (asked && asked.begin >= asked.end) return empty(416, { "content-range": `bytes */${size}` });

@@ -2,7 +2,7 @@
 import "fake-indexeddb/auto";
 import { IDBFactory } from "fake-indexeddb";
 import fc from "fast-check";
-import { openDB } from "idb";
+import { deleteDB, openDB } from "idb";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { sha256 } from "../../../src/base/hash.ts";
 import { openIndexedDbStore } from "../../../src/store/indexeddb.ts";
@@ -86,6 +86,16 @@ test("a database that never answers is an error when it is opened, and costs a r
 
   vi.stubGlobal("indexedDB", { open: unanswered });
   await expect(openIndexedDbStore("other", SHORT)).rejects.toMatchObject({ code: "store" });
+});
+
+test("a database that is opened too late is closed again, so that it stands in nobody's way", async () => {
+  const holder = await openDB("mixtab", 1);
+  const isDeleted = deleteDB("mixtab"); // waits for the holder, as all that opens the database after it
+  await expect(openIndexedDbStore("mixtab", SHORT)).rejects.toMatchObject({ code: "store" });
+  const close = vi.spyOn(IDBDatabase.prototype, "close");
+  holder.close();
+  await isDeleted;
+  await vi.waitFor(() => expect(close).toHaveBeenCalledTimes(2));
 });
 
 /** What may happen to a store while its records are read. */
