@@ -43,3 +43,7 @@ export class MixtabError extends Error {
     this.code = code;
   }
 }
+
+/** Whether an error is ours, of that code. */
+export const hasCode = (error: unknown, code: ErrorCode): error is MixtabError =>
+  error instanceof MixtabError && error.code === code;

@@ -1,7 +1,7 @@
-import { MixtabError } from "../base/errors.ts";
+import { hasCode } from "../base/errors.ts";
 import { Counters } from "../experts/counters.ts";
 import type { Pool } from "../experts/pool.ts";
-import type { Said } from "../text/reasoning.ts";
+import { type Said, said } from "../text/reasoning.ts";
 import type {
   ChatCompletion,
   ChatCompletionChunk,
@@ -81,7 +81,7 @@ async function* answer(answerer: Answerer, request: ChatRequest, read: ReadReque
   try {
     return yield* attempt(answerer, request, read, signal, told);
   } catch (error) {
-    if (!answerer.doubt || !(error instanceof MixtabError && error.code === "not-finite")) throw error;
+    if (!answerer.doubt || !hasCode(error, "not-finite")) throw error;
     await answerer.doubt();
     return yield* attempt(answerer, request, read, signal, told);
   }
@@ -106,38 +106,38 @@ async function* attempt(
   const decoding = tokenizer.stream({ skipSpecialTokens: true });
   const stops = new StopStrings(read.stop);
   const counts = { prompt: prompt.length, cached, completion: 0, reasoning: 0 };
-  const heard = (token: number) => {
+  const hear = (token: number) => {
     const heard = untilStop(parting.push(token, decoding.push(token)), stops);
+    counts.completion++;
     counts.reasoning += Number(parting.isReasoning);
     return heard;
   };
   for (const token of told) {
-    heard(token);
-    counts.completion++;
+    hear(token);
     report = await session.decode(token, read.sampling, signal);
   }
   const room = Math.min(read.maxTokens, contextLength - prompt.length + 1) - told.length;
   const following = session.generate(report.token, read.sampling, room - 1, signal);
-  let { token } = report;
-  const ended = (reason: FinishReason) => ({ reason, usage: usageOf(counts, pool, before) });
   // What nobody sees before the end can be made again from its begin.
   const unseen: Said[] = [];
+  let { token } = report;
   let reason: FinishReason = "length";
+  let isCut = false;
   try {
     while (true) {
-      counts.completion++;
       if (stopIds.has(token)) {
+        counts.completion++;
         reason = "stop";
         break;
       }
-      const { shown, stopped } = heard(token);
+      const { shown, stopped } = hear(token);
       if (read.stream) {
         yield* shown;
         told.push(token);
       } else unseen.push(...shown);
       if (stopped) {
-        yield* unseen;
-        return ended("stop");
+        isCut = true;
+        break;
       }
       const next = await following.next();
       if (next.done) break;
@@ -146,23 +146,26 @@ async function* attempt(
   } finally {
     await following.return();
   }
-  const { shown, stopped } = untilStop(parting.flush(decoding.flush()), stops);
-  yield* [...unseen, ...shown];
-  const rest = stopped ? "" : stops.flush();
-  if (rest !== "") yield { part: "content", text: rest };
-  return ended(stopped ? "stop" : reason);
+  if (!isCut) {
+    const last = untilStop(parting.flush(decoding.flush()), stops);
+    unseen.push(...last.shown);
+    isCut = last.stopped;
+  }
+  if (!isCut) unseen.push(...said("content", stops.flush()));
+  yield* unseen;
+  return { reason: isCut ? "stop" : reason, usage: usageOf(counts, pool, before) };
 }
 
 /** What is shown of an answer's pieces; only its content is searched for stop strings. */
-function untilStop(said: readonly Said[], stops: StopStrings): { readonly shown: Said[]; readonly stopped: boolean } {
+function untilStop(pieces: readonly Said[], stops: StopStrings): { readonly shown: Said[]; readonly stopped: boolean } {
   const shown: Said[] = [];
-  for (const piece of said) {
+  for (const piece of pieces) {
     if (piece.part === "reasoning") {
       shown.push(piece);
       continue;
     }
     const { text, stopped } = stops.push(piece.text);
-    if (text !== "") shown.push({ part: "content", text });
+    shown.push(...said("content", text));
     if (stopped) return { shown, stopped };
   }
   return { shown, stopped: false };

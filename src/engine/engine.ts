@@ -1,4 +1,4 @@
-import { MixtabError } from "../base/errors.ts";
+import { hasCode, MixtabError } from "../base/errors.ts";
 import { Counters } from "../experts/counters.ts";
 import { MODES } from "../experts/modes.ts";
 import { Trace } from "../experts/trace.ts";
@@ -178,7 +178,7 @@ async function openSpeaker(device: "auto" | "gpu" | "cpu", gpu: GPU | undefined)
   try {
     return await gpuSpeaker(gpu);
   } catch (error) {
-    if (device === "gpu" || !(error instanceof MixtabError && error.code === "no-webgpu")) throw error;
+    if (device === "gpu" || !hasCode(error, "no-webgpu")) throw error;
     const speaker = cpuSpeaker();
     return Object.assign(speaker, {
       description: `${speaker.description}, since there is no WebGPU: fit for tiny models only`,

@@ -1,5 +1,5 @@
 import { wordsOf } from "../base/bits.ts";
-import { MixtabError } from "../base/errors.ts";
+import { hasCode, MixtabError } from "../base/errors.ts";
 import { layMatrix } from "../base/matrix.ts";
 import type { Mode } from "../experts/modes.ts";
 import { Pool } from "../experts/pool.ts";
@@ -202,14 +202,10 @@ const fillOf =
       meter.enter("done");
     } catch (error) {
       if (signal.aborted) return;
-      if (isChange(error)) throw error;
+      if (hasCode(error, "changed")) throw error;
       meter.warn(`The background download stopped: ${(error as Error).message}`);
     }
   };
-
-/** Whether an error says that the model's files have changed on the server. */
-export const isChange = (error: unknown): error is MixtabError =>
-  error instanceof MixtabError && error.code === "changed";
 
 /** Why a store did not keep something; null if it did. */
 async function refusal(put: Promise<void>): Promise<string | null> {
@@ -316,7 +312,7 @@ async function takeAll(slots: Slots, resize: (count: number) => Promise<void>): 
     try {
       await resize(next);
     } catch (error) {
-      if (!(error instanceof MixtabError && error.code === "out-of-memory")) throw error;
+      if (!hasCode(error, "out-of-memory")) throw error;
       refused = next;
     }
     const { count } = slots;

@@ -1,4 +1,4 @@
-import { MixtabError } from "../base/errors.ts";
+import { hasCode } from "../base/errors.ts";
 import { openIndexedDbStore } from "../store/indexeddb.ts";
 import { memoryStore } from "../store/memory.ts";
 import { openOpfsStore } from "../store/opfs.ts";
@@ -50,7 +50,7 @@ export function forgiving(store: Store, note: (text: string) => void): Store {
     try {
       return await work;
     } catch (error) {
-      if (!(error instanceof MixtabError && error.code === "store")) throw error;
+      if (!hasCode(error, "store")) throw error;
       if (!told) note(`${error.message} What cannot be read from it is fetched again.`);
       told = true;
       return outcome;

@@ -1,8 +1,7 @@
-import { MixtabError } from "../base/errors.ts";
+import { hasCode, MixtabError } from "../base/errors.ts";
 import { unless } from "../source/sleep.ts";
 import type { Source } from "../source/source.ts";
 import type { ChatCompletion, ChatCompletionChunk, ChatRequest, Completions, Engine, RequestOptions } from "./api.ts";
-import { isChange } from "./load.ts";
 
 const NOTE =
   "The model's files changed on the server. What was kept of the old ones is deleted, and the model is loaded anew.";
@@ -82,7 +81,7 @@ export async function openThroughChange(renewal: Renewal): Promise<Engine> {
 
   let renewing = false;
   let current = open(renewal.source, []).catch((error) => {
-    if (again && isChange(error)) return anew();
+    if (again && hasCode(error, "changed")) return anew();
     throw error;
   });
 
@@ -97,7 +96,7 @@ export async function openThroughChange(renewal: Renewal): Promise<Engine> {
         const answer = await opened.engine.chat.completions.create(request, options);
         return Symbol.asyncIterator in answer ? watched(answer, opened) : answer;
       } catch (error) {
-        if (!isChange(error) || !renew(opened, error) || current === asked) throw error;
+        if (!hasCode(error, "changed") || !renew(opened, error) || current === asked) throw error;
       }
     }
   }
@@ -106,7 +105,7 @@ export async function openThroughChange(renewal: Renewal): Promise<Engine> {
     try {
       yield* stream;
     } catch (error) {
-      if (isChange(error)) renew(opened, error);
+      if (hasCode(error, "changed")) renew(opened, error);
       throw error;
     }
   }

@@ -1,4 +1,4 @@
-import { MixtabError } from "../base/errors.ts";
+import { hasCode, MixtabError } from "../base/errors.ts";
 import { type Checkpoint, openCheckpoint } from "../format/checkpoint.ts";
 import type { TensorEntry } from "../format/safetensors.ts";
 import type { Versions } from "../source/file_versions.ts";
@@ -161,7 +161,7 @@ async function unlessUnknown<T>(work: Promise<T>, late: AbortSignal, signal?: Ab
     return await work;
   } catch (error) {
     signal?.throwIfAborted();
-    if (error instanceof MixtabError && error.code === "changed") throw error;
+    if (hasCode(error, "changed")) throw error;
     if (late.aborted || error instanceof MixtabError) return null;
     throw error;
   }

@@ -1,3 +1,5 @@
+import { beginning } from "../base/beginning.ts";
+
 /**
  * Watches a stream of text for stop strings. Text that may be the beginning of one is held back
  * until more text decides. Example: with the stop string "END", "the EN" shows "the " and holds
@@ -22,7 +24,7 @@ export class StopStrings {
       this.held = "";
       return { text: all.slice(0, Math.min(...found)), stopped: true };
     }
-    const shown = all.length - this.longestBeginning(all);
+    const shown = all.length - beginning(all, this.strings);
     this.held = all.slice(shown);
     return { text: all.slice(0, shown), stopped: false };
   }
@@ -32,13 +34,5 @@ export class StopStrings {
     const text = this.held;
     this.held = "";
     return text;
-  }
-
-  /** The length of the longest suffix of `text` that is a prefix of a stop string. */
-  private longestBeginning(text: string): number {
-    const longest = Math.max(0, ...this.strings.map((stop) => stop.length - 1));
-    for (let length = Math.min(longest, text.length); length > 0; length--)
-      if (this.strings.some((stop) => stop.startsWith(text.slice(-length)))) return length;
-    return 0;
   }
 }

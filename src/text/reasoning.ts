@@ -3,6 +3,7 @@
  * them: tags around the reasoning (`<think>…</think>`), and channels (OpenAI's harmony format, which
  * gpt-oss speaks).
  */
+import { beginning } from "../base/beginning.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 
 /** A piece of text, and whether it belongs to the reasoning or to the answer. */
@@ -51,7 +52,8 @@ const whole: Parting = {
   isReasoning: false,
 };
 
-const said = (part: Said["part"], text: string): Said[] => (text === "" ? [] : [{ part, text }]);
+/** A piece of text, if there is any. */
+export const said = (part: Said["part"], text: string): Said[] => (text === "" ? [] : [{ part, text }]);
 
 /**
  * Reasoning between tags at the begin of an answer; tags further on are text. White space after a
@@ -111,7 +113,7 @@ class Tagged implements Parting {
     if (this.state === "content") return this.show("content", this.held.length);
     const { close } = this.state;
     const at = this.held.indexOf(close);
-    if (at < 0) return this.show("reasoning", this.held.length - (atEnd ? 0 : beginning(this.held, close)));
+    if (at < 0) return this.show("reasoning", this.held.length - (atEnd ? 0 : beginning(this.held, [close])));
     const reasoning = this.show("reasoning", at);
     this.held = this.held.slice(close.length);
     this.state = "content";
@@ -126,13 +128,6 @@ class Tagged implements Parting {
     if (text !== "") this.fresh = false;
     return said(part, text);
   }
-}
-
-/** The length of the longest suffix of `text` with which `tag` begins. */
-function beginning(text: string, tag: string): number {
-  for (let length = Math.min(tag.length - 1, text.length); length > 0; length--)
-    if (tag.startsWith(text.slice(-length))) return length;
-  return 0;
 }
 
 /**

@@ -4,7 +4,7 @@
  * their own beside all the rest; what it prints comes last. The last line counts the tests of all.
  * `--all` (`npm run test:all`): with what takes too long for every change.
  */
-import { spawn, spawnSync } from "node:child_process";
+import { spawn } from "node:child_process";
 import { mkdtempSync, openSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -13,14 +13,11 @@ import { findChromium } from "./chromium.mjs";
 const results = mkdtempSync(join(tmpdir(), "mixtab-test-"));
 const report = (name) => join(results, `${name}.json`);
 
-/** Runs a command to its end and returns whether it succeeded. */
-function run(command, args, env = {}) {
-  console.log(`\n$ ${command} ${args.join(" ")}`);
-  return spawnSync(command, args, { stdio: "inherit", env: { ...process.env, ...env } }).status === 0;
-}
-
-/** As `run`, but side by side with others; what the command prints is printed at its end if `quiet`. */
-async function start(command, args, { env = {}, quiet = false } = {}) {
+/**
+ * Runs a command to its end and returns whether it succeeded. If `quiet`, what it prints is printed
+ * at its end, so that others may run beside it.
+ */
+async function run(command, args, { env = {}, quiet = false } = {}) {
   const title = `\n$ ${command} ${args.join(" ")}`;
   const log = join(results, "quiet.log");
   const out = quiet ? openSync(log, "w") : "inherit";
@@ -32,12 +29,13 @@ async function start(command, args, { env = {}, quiet = false } = {}) {
 }
 
 /** Installs Playwright's own Chromium if it may be downloaded, else the system's package. */
-function installChromium() {
+async function installChromium() {
   console.log("No Chromium found (CHROME_PATH, PATH, Playwright's own): installing one.");
-  if (run("npx", ["playwright", "install", "--with-deps", "chromium"]) && findChromium()) return;
+  if ((await run("npx", ["playwright", "install", "--with-deps", "chromium"])) && findChromium()) return;
   const packages = ["chromium", "libvulkan1"];
-  if (run("apt-get", ["update", "-qq"]) && run("apt-get", ["install", "-y", "-qq", ...packages]) && findChromium())
-    return;
+  const isInstalled =
+    (await run("apt-get", ["update", "-qq"])) && (await run("apt-get", ["install", "-y", "-qq", ...packages]));
+  if (isInstalled && findChromium()) return;
   throw new Error("No Chromium could be installed. Install one and set CHROME_PATH to its executable.");
 }
 
@@ -60,21 +58,21 @@ const vitest = (project) => [
 ];
 
 if (process.argv.includes("--all")) process.env.MIXTAB_ALL = "1";
-if (!findChromium()) installChromium();
+if (!findChromium()) await installChromium();
 
 /** All but the shaders, one after the other. */
 async function theRest() {
   return [
-    await start("npm", ["run", "--silent", "lint"]),
-    await start("npx", vitest("node")),
-    await start("npm", ["run", "--silent", "build"]),
-    await start("npx", ["playwright", "test", "--reporter=list,json"], {
+    await run("npm", ["run", "--silent", "lint"]),
+    await run("npx", vitest("node")),
+    await run("npm", ["run", "--silent", "build"]),
+    await run("npx", ["playwright", "test", "--reporter=list,json"], {
       env: { PLAYWRIGHT_JSON_OUTPUT_NAME: report("page") },
     }),
   ];
 }
 
-const lanes = await Promise.all([theRest(), start("npx", vitest("gpu"), { quiet: true })]);
+const lanes = await Promise.all([theRest(), run("npx", vitest("gpu"), { quiet: true })]);
 const counts = [count("node", ofVitest), count("gpu", ofVitest), count("page", ofPlaywright)];
 const total = (of) => counts.reduce((sum, each) => sum + each[of], 0);
 rmSync(results, { recursive: true });
